@@ -1,0 +1,1 @@
+"""What crosses a process boundary, and the machines that every process needs."""

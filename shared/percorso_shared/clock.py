@@ -1,0 +1,41 @@
+"""Time is an argument. Instants on the bus are integers: milliseconds since 1970 in UTC."""
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Anything that knows the present instant."""
+
+    def now_ms(self) -> int: ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+
+class FrozenClock:
+    """A clock that moves only when told: for tests and for journeys on a virtual clock."""
+
+    def __init__(self, now_ms: int) -> None:
+        self.instant = now_ms
+
+    def now_ms(self) -> int:
+        return self.instant
+
+    def advance(self, milliseconds: int) -> None:
+        self.instant += milliseconds
+
+
+def to_datetime(ms: int) -> datetime:
+    """Milliseconds since 1970 as an aware datetime in UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def to_ms(instant: datetime) -> int:
+    """An aware datetime as milliseconds since 1970 (rounded down)."""
+    return int(instant.timestamp() * 1000 // 1)
