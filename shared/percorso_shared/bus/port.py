@@ -96,7 +96,13 @@ class Bus(Protocol):
     """What a process is given. `publish` is for records that no unit of work causes (ingest, delivery)."""
 
     partitions: int
-    """Of each topic in PARTITIONED_ALIKE (ingest writes to 0 .. writable - 1)."""
+    """Of each topic in PARTITIONED_ALIKE."""
+    ingest_partitions: int
+    """Ingest writes to the accepted partitions 0 .. ingest_partitions - 1."""
+    own_partition: int
+    """What workers add to `touchpoints.accepted` (email_sent ...) goes to this one, the last."""
+    trouble: Mapping[str, str]
+    """Stage, or "publish" -> why it cannot work at present. Empty when all is well; shown by /readyz."""
 
     def partition_for(self, key: bytes) -> int:
         """The partition of `touchpoints.accepted` for a key (an identifier's bytes): stable, spread evenly."""
@@ -112,9 +118,20 @@ class Bus(Protocol):
         """The smallest progress mark, in received time, over the accepted partitions as seen by this stage. None
         while a partition has no mark yet."""
 
+    async def unread(self, stage: str, topic: str) -> dict[int, int]:
+        """Partition -> records that the stage has not worked on yet. Raises BusUnavailable."""
+
+    async def hold_clock(self, name: str, received_at: int | None) -> None:
+        """For whoever keeps touchpoints that are not on the bus yet (a spool): no stream clock passes `received_at`,
+        of the oldest of them, until None is given or 10 s have gone by without a call."""
+
     async def close(self) -> None:
         """Drains what is under way and lets go of everything."""
 
 
 class BusUnavailable(Exception):
     """The bus cannot make records durable now; try again later."""
+
+
+class BusMismatch(Exception):
+    """The positions in this database do not belong to this bus; the message says what to do."""
