@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from importlib.resources import files
 
-import asyncpg
-
+from percorso_shared.bus.port import Connection
 from percorso_shared.cannot_run import CannotRun
 
 CONTEXTS: Sequence[tuple[str, str]] = (
@@ -35,7 +34,7 @@ class MigrationError(CannotRun):
     """The database cannot be brought to this version."""
 
 
-async def migrate(connection: asyncpg.Connection) -> list[str]:
+async def migrate(connection: Connection) -> list[str]:
     """Applies what is missing, each file in a transaction of its own. Returns the names applied."""
     applied: list[str] = []
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)

@@ -1,0 +1,1 @@
+"""The commands of `percorso`, one module each; heavy imports stand inside their functions."""

@@ -1,0 +1,68 @@
+"""What the host itself serves on the private port: /healthz (alive), /readyz (can work), /metrics (Prometheus)."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import msgspec
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from percorso_shared.process import ASGIApp, Context, Message, Scope
+from percorso_shared.wait_for_database import place_of, stopped_within, why
+
+PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+def health_app(context: Context) -> ASGIApp:
+    """/readyz answers 503 with every reason while a process, the database or the bus cannot work."""
+
+    async def app(scope: Scope, receive: Callable[[], Awaitable[Message]],
+                  send: Callable[[Message], Awaitable[None]]) -> None:
+        status, content_type, body = 200, "application/json", b'{"alive":true}'
+        if scope["path"] == "/readyz":
+            status = 503 if context.ready else 200
+            body = msgspec.json.encode({"ready": not context.ready, "reasons": context.ready})
+        elif scope["path"] == "/metrics":
+            content_type, body = CONTENT_TYPE_LATEST, generate_latest(context.metrics)
+        await respond(send, status, content_type, body)
+
+    return app
+
+
+async def respond(send: Callable[[Message], Awaitable[None]], status: int, content_type: str, body: bytes) -> None:
+    """One whole answer."""
+    await send({"type": "http.response.start", "status": status, "headers": [
+        (b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store")]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def watch_database(context: Context, url: str, *, every: float = 1.0) -> None:
+    """Keeps `context.ready["database"]` true to the facts, on a connection of its own, until the process stops. Losing
+    the database and having it back are lines in the log."""
+    log, connection, attempt = structlog.get_logger(), None, 0
+    try:
+        while not context.stop.is_set():
+            try:
+                if connection is None:
+                    connection = await asyncpg.connect(url, timeout=5, server_settings={"application_name": "health"})
+                await connection.fetchval("SELECT 1", timeout=5)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                attempt += 1
+                reason = f"no connection to the database at {place_of(url)}: {why(error)}"
+                log.warning(f"{reason} (attempt {attempt})")
+                context.ready["database"] = reason
+                if connection is not None:
+                    connection.terminate()
+                    connection = None
+            else:
+                if context.ready.pop("database", None) is not None:
+                    log.info("the database is back")
+                attempt = 0
+            await stopped_within(context.stop, every * min(max(attempt, 1), 5))
+    finally:
+        if connection is not None:
+            with contextlib.suppress(OSError, asyncio.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await connection.close(timeout=2)
