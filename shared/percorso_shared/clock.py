@@ -1,8 +1,11 @@
 """Time is an argument. Instants on the bus are integers: milliseconds since 1970 in UTC."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Clock(Protocol):
@@ -38,4 +41,4 @@ def to_datetime(ms: int) -> datetime:
 
 def to_ms(instant: datetime) -> int:
     """An aware datetime as milliseconds since 1970 (rounded down)."""
-    return int(instant.timestamp() * 1000 // 1)
+    return (instant - _EPOCH) // _MILLISECOND
