@@ -36,7 +36,7 @@ class FrozenClock:
 
 def to_datetime(ms: int) -> datetime:
     """Milliseconds since 1970 as an aware datetime in UTC."""
-    return datetime.fromtimestamp(ms / 1000, UTC)
+    return _EPOCH + ms * _MILLISECOND
 
 
 def to_ms(instant: datetime) -> int:
