@@ -4,11 +4,56 @@ History is stored by link; which links are a person's is asked of identity at th
 before a merge belongs to the merged person at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from percorso_shared import clock
+from percorso_shared.ids import link_id
+
+_ATOMS = "SELECT atom_id, profile_id FROM identity.pointers WHERE workspace_id = $1 AND profile_id = ANY($2::uuid[])"
+
+_LINKS = """
+SELECT l.link_id, l.home, l.atoms
+FROM (SELECT unnest($3::uuid[]) AS link_id
+      UNION SELECT m.link_id FROM identity.memberships m WHERE m.workspace_id = $1 AND m.atom_id = ANY($2::uuid[])) k
+JOIN identity.links l ON l.workspace_id = $1 AND l.link_id = k.link_id
+WHERE l.home = ANY($2::uuid[])
+"""
+
+_SLICES = """
+SELECT atom_id, since, until, owner FROM identity.slices WHERE workspace_id = $1 AND atom_id = ANY($2::uuid[])
+"""
+
+_SCAN = """
+SELECT k.person, e.link_id, e.event_id, e.event_time, e.received_at, e.source, e.type, e.name, e.canonical_name,
+       e.touchpoint::text AS touchpoint
+FROM unnest($2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[]) AS k (link, person, since, until)
+CROSS JOIN LATERAL (
+    SELECT * FROM profile.events e
+    WHERE e.workspace_id = $1 AND e.link_id = k.link AND ($6::text[] IS NULL OR e.canonical_name = ANY($6))
+      AND e.event_time >= greatest(k.since, $7::timestamptz) AND e.event_time < least(k.until, $8::timestamptz)
+    ORDER BY e.event_time DESC, e.event_id DESC LIMIT $9
+) e
+ORDER BY e.event_time DESC, e.event_id DESC LIMIT $9
+"""
+
+_MIN, _MAX = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+"""PostgreSQL's infinities, as asyncpg says them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A link whose touchpoints are a person's, always or (a shared device) for a while."""
+
+    link: bytes
+    person: bytes
+    slice: bytes | None = None
+    """The owner atom of the slice; None: the link is the person's through its home."""
+    since: datetime | None = None
+    until: datetime | None = None
+    """Half-open, by event time; None: unbounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,29 +75,28 @@ class PastTouchpoint:
     """The `Accepted` record as JSON."""
 
 
-_LINKS = """
-links AS (
-    SELECT l.workspace_id, l.link_id, p.profile_id
-    FROM identity.pointers p
-    JOIN identity.links l ON l.workspace_id = p.workspace_id AND l.home = p.atom_id
-    WHERE p.workspace_id = $1 AND p.profile_id = ANY($2::uuid[])
-)
-"""
+async def spans_of(connection: Any, workspace: int, persons: Iterable[bytes]) -> list[Span]:
+    """The links of these people (present profile ids) by the present pointers and slices."""
+    pointers = await connection.fetch(_ATOMS, workspace, sorted(set(persons)))
+    person_of = {row["atom_id"]: row["profile_id"] for row in pointers}
+    if not person_of:
+        return []
+    links = await _links_at(connection, workspace, person_of)
+    slices = await connection.fetch(_SLICES, workspace, sorted({atom for link in links for atom in link["atoms"]}))
+    sliced = {row["atom_id"] for row in slices}
+    spans = [Span(link["link_id"], person_of[link["home"]]) for link in links if link["home"] not in sliced]
+    mine = [row for row in slices if row["owner"] in person_of]
+    if mine:
+        shared = await _links_at(connection, workspace, {row["atom_id"] for row in mine})
+        spans += [Span(link["link_id"], person_of[row["owner"]], row["owner"], row["since"], row["until"])
+                  for row in mine for link in shared if link["home"] == row["atom_id"]]
+    return spans
 
-_SCAN = f"""
-WITH {_LINKS}
-SELECT l.profile_id, e.link_id, e.event_id, e.event_time, e.received_at, e.source, e.type, e.name, e.canonical_name,
-       e.touchpoint::text AS touchpoint
-FROM links l
-CROSS JOIN LATERAL (
-    SELECT * FROM profile.events e
-    WHERE e.workspace_id = $1 AND e.link_id = l.link_id
-      AND ($3::text[] IS NULL OR e.canonical_name = ANY($3))
-      AND ($4::timestamptz IS NULL OR e.event_time >= $4) AND ($5::timestamptz IS NULL OR e.event_time < $5)
-    ORDER BY e.event_time DESC, e.event_id DESC LIMIT $6
-) e
-ORDER BY e.event_time DESC, e.event_id DESC LIMIT $6
-"""
+
+async def _links_at(connection: Any, workspace: int, homes: Iterable[bytes]) -> Any:
+    """Links at home with one of these atoms. The link of a single atom has the id that its atom says."""
+    ordered = sorted(homes)
+    return await connection.fetch(_LINKS, workspace, ordered, [link_id(workspace, (atom,)) for atom in ordered])
 
 
 async def scan(connection: Any, workspace: int, persons: Sequence[bytes], names: Sequence[str] | None = None,
@@ -62,11 +106,16 @@ async def scan(connection: Any, workspace: int, persons: Sequence[bytes], names:
 
     `persons` are present profile ids, `names` canonical names (None: all), `limit` keeps the newest so many of all.
     """
+    spans = await spans_of(connection, workspace, persons)
+    if not spans:
+        return []
     since, until = (None if ms is None else clock.to_datetime(ms) for ms in (from_ms, to_ms))
     rows = await connection.fetch(
-        _SCAN, workspace, list(persons), None if names is None else list(names), since, until, limit)
+        _SCAN, workspace, [span.link for span in spans], [span.person for span in spans],
+        [span.since or _MIN for span in spans], [span.until or _MAX for span in spans],
+        None if names is None else list(names), since, until, limit)
     return [PastTouchpoint(
-        person=row["profile_id"], link_id=row["link_id"], event_id=row["event_id"],
+        person=row["person"], link_id=row["link_id"], event_id=row["event_id"],
         event_time=clock.to_ms(row["event_time"]), received_at=clock.to_ms(row["received_at"]), source=row["source"],
         type=row["type"], name=row["name"], canonical_name=row["canonical_name"],
         touchpoint=row["touchpoint"].encode()) for row in reversed(rows)]
