@@ -84,7 +84,7 @@ def running_copy(settings: Settings) -> Finding:
     except urllib.error.HTTPError as error:
         with error:
             reasons = json.loads(error.read()).get("reasons", {})
-        return Finding("running", "; ".join(reasons.values()), "see the reason; it goes on by itself once that is cured")
+        return Finding("running", "; ".join(reasons.values()), "it goes on by itself once the reason is cured")
     except OSError as error:
         return Finding("running", f"{address} does not answer: {why(error)}", "stop `percorso up` and start it again")
     return Finding("running", f"ready at {address}")

@@ -1,6 +1,7 @@
 """The command `percorso`. Only the module of the command that is asked for is imported."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -28,6 +29,7 @@ module."""
 
 def main() -> None:
     """Exit code 0: done. 1: the thing checked is false. 2: wrong usage, or it cannot run."""
+    os.umask(0o077)  # what we write is for this user only
     try:
         build(sys.argv[1:])()
     except CannotRun as error:
@@ -47,8 +49,9 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         help="Percorso: an event-streaming customer data platform.")
     wanted = next((word for word in arguments if not word.startswith("-")), None)
     known = dict(COMMANDS)
-    for command in [wanted] if wanted in known else known:
-        _register(app, str(command), importlib.import_module(f"percorso_services.commands.{known[str(command)]}"))
+    for command, module in known.items():
+        if command == wanted or (wanted not in known and "--version" not in arguments):
+            _register(app, command, importlib.import_module(f"percorso_services.commands.{module}"))
 
     @app.callback()
     def percorso(version: bool = typer.Option(False, "--version", is_eager=True, callback=_show_version,

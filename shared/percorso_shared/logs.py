@@ -35,6 +35,7 @@ def configure_logs(level: str, *, process: str, stream: TextIO | None = None) ->
     root = logging.getLogger()
     root.handlers[:] = [_ToStructlog()]
     root.setLevel(max(_LEVELS[level], logging.WARNING))
+    logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)  # the host says itself when the database is lost
     logging.captureWarnings(True)
 
 
@@ -42,9 +43,8 @@ class _ToStructlog(logging.Handler):
     """Libraries speak `logging`."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        level = record.levelname.lower()
         structlog.get_logger().log(
-            record.levelno, record.getMessage(), logger=record.name, level=level,
+            record.levelno, record.getMessage(), logger=record.name,
             **({"exc_info": record.exc_info} if record.exc_info else {}))
 
 

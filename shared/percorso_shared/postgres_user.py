@@ -1,8 +1,8 @@
 """As whom the embedded PostgreSQL runs, for it refuses to run as root.
 
 An ordinary user runs it directly. Root runs it in a user namespace in which root is somebody else (`unshare`), or,
-where the system refuses that, as the user nobody. No user is added to the machine; only the database's own two folders
-change their owner, and only for nobody.
+where the system refuses that, as the user nobody. No user is added to the machine; no folder above the data folder is
+changed. For nobody the database's own two folders change their owner, and others may pass through the data folder.
 """
 
 import os
@@ -20,7 +20,7 @@ class EmbeddedPostgresError(CannotRun):
     """The embedded database cannot be started; the message says what to do."""
 
 
-_TRIAL = 'test -w "$1" || { echo "cannot write to $1"; exit 1; }; exec "$0" --version'
+_TRIAL = 'test "$1" "$2" || { echo "$3"; exit 1; }; exec "$0" --version'
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,12 @@ def choose_user(cluster: Path, program: Path) -> PostgresUser:
         if isinstance(candidate, str):
             reasons.append(candidate)
             continue
-        candidate.own(cluster)
-        reason = _why_not(candidate, cluster, program)
+        if candidate.uid is not None:
+            _let_through(cluster.parent)
+        reason = _why_not(candidate, program, "-x", cluster.parent, f"cannot reach {cluster.parent}")
+        if reason is None:
+            candidate.own(cluster)
+            reason = _why_not(candidate, program, "-w", cluster, f"cannot write to {cluster}")
         if reason is None:
             return candidate
         reasons.append(reason)
@@ -89,11 +93,18 @@ def _candidates(uid: int, gid: int) -> list[PostgresUser | str]:
     ]
 
 
-def _why_not(user: PostgresUser, cluster: Path, program: Path) -> str | None:
+def _let_through(folder: Path) -> None:
+    """The database's user needs to pass through our data folder, not to read it."""
+    mode = folder.stat().st_mode
+    if not mode & 0o001:
+        folder.chmod(mode & 0o7777 | 0o001)
+
+
+def _why_not(user: PostgresUser, program: Path, test: str, folder: Path, otherwise: str) -> str | None:
     who = "in a user namespace" if user.prefix else f"as {_name(user.uid)}"
     try:
         tried = subprocess.run(
-            [*user.prefix, "/bin/sh", "-c", _TRIAL, str(program), str(cluster)],
+            [*user.prefix, "/bin/sh", "-c", _TRIAL, str(program), test, str(folder), otherwise],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", check=False,
             **user.options)
     except OSError as error:

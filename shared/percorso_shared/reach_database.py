@@ -34,11 +34,11 @@ async def _bring_up_to_date(url: str) -> None:
     import asyncpg
 
     from percorso_shared.migrate import migrate
-    from percorso_shared.wait_for_database import place_of
+    from percorso_shared.wait_for_database import place_of, why
     try:
         connection = await asyncpg.connect(url, timeout=10)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise CannotRun(f"no connection to the database at {place_of(url)}: {error or type(error).__name__}") from error
+        raise CannotRun(f"no connection to the database at {place_of(url)}: {why(error)}") from error
     try:
         await migrate(connection)
     finally:
