@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -123,22 +124,24 @@ def main() -> None:
                 for number in range(options.rounds):
                     for batch, rate in plans:
                         for system in (plain, ours):
-                            def one(s: System = system, b: int = batch, r: float = rate, n: int = number) -> dict[str, Any]:
-                                return measure(s, rate=r, batch=b, seconds=options.seconds, seed=n, drained=False)
-                            ingest.append(undisturbed(one))
+                            ingest.append(undisturbed(partial(
+                                measure, system, rate=rate, batch=batch, seconds=options.seconds, seed=number,
+                                drained=False)))
                             show("ingest", ingest[-1:])
         if options.only in (None, "kafka"):
-            with started(cluster(folder / "k", bootstrap, pid) if (folder / "k").mkdir() is None else None,
-                         "every process on Kafka") as ours:
+            (folder / "k").mkdir()
+            with started(cluster(folder / "k", bootstrap, pid), "every process on Kafka") as ours:
                 for number in range(options.rounds):
-                    whole.append(undisturbed(lambda n=number: measure(  # type: ignore[misc]
-                        ours, rate=options.rate, batch=100, seconds=options.seconds, seed=100 + n, drained=True)))
+                    whole.append(undisturbed(partial(
+                        measure, ours, rate=options.rate, batch=100, seconds=options.seconds, seed=100 + number,
+                        drained=True)))
                     show("end to end", whole[-1:])
         if options.only in (None, "embedded"):
             with started(embedded(folder), "percorso up") as ours:
                 for number in range(options.rounds):
-                    whole.append(undisturbed(lambda n=number: measure(  # type: ignore[misc]
-                        ours, rate=options.rate, batch=100, seconds=options.seconds, seed=200 + n, drained=True)))
+                    whole.append(undisturbed(partial(
+                        measure, ours, rate=options.rate, batch=100, seconds=options.seconds, seed=200 + number,
+                        drained=True)))
                     show("end to end", whole[-1:])
     ratios = {
         "ingest process, batches of 100": ratio(ingest, "kafka", 100, lambda row: row["cpu_us"]["ingest_api"]),

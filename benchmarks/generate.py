@@ -44,7 +44,7 @@ class Generator:
         count = max(1, int((o["seconds"] + o["warmup"]) / interval))
         prepared = list(requests(run=o["run"], seed=o["seed"], count=count, batch=o["batch"], visitors=o["visitors"],
                                  write_key=o["write_key"], host=f"{o['host']}:{o['port']}"))
-        sys.stdout.write('{"prepared": %d}\n' % len(prepared))
+        sys.stdout.write(json.dumps({"prepared": len(prepared)}) + "\n")
         sys.stdout.flush()
         begin = time.monotonic()
         self.counted_from = begin + o["warmup"]

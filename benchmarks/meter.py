@@ -111,5 +111,6 @@ def _part_of(part: str, process: psutil.Process) -> str:
 def between(before: Reading, after: Reading) -> Spent:
     cpu = {part: after.cpu[part] - before.cpu.get(part, 0.0) for part in after.cpu}
     seconds = after.at - before.at
-    foreign = (after.machine_busy - before.machine_busy) - sum(cpu.values()) - (after.own_generator - before.own_generator)
+    own = sum(cpu.values()) + after.own_generator - before.own_generator
+    foreign = after.machine_busy - before.machine_busy - own
     return Spent(seconds, cpu, max(0.0, foreign) / (seconds * (os.cpu_count() or 1)))
