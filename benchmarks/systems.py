@@ -8,11 +8,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -38,10 +40,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(check: object, what: str, seconds: float = 60.0) -> None:
+def wait_until(check: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if check():  # type: ignore[operator]
+        if check():
             return
         time.sleep(0.1)
     raise RuntimeError(f"{what} did not get ready in {seconds:.0f} s")
@@ -120,38 +122,73 @@ def broker(folder: Path) -> Iterator[tuple[str, int]]:
         stop(process)
 
 
+@dataclass
+class Service:
+    """One process of a cluster on fixed ports, so that it can come back where it was."""
+
+    name: str
+    public: int
+    private: int
+    environment: dict[str, str]
+    log: Path
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> int:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [PERCORSO, "run", self.name, "--public-port", str(self.public), "--private-port", str(self.private)],
+                stdout=log, stderr=log, env=self.environment)
+        return self.process.pid
+
+
 @contextmanager
-def cluster(folder: Path, bootstrap: str, broker_pid: int) -> Iterator[System]:
-    """Every process on its own, a PostgreSQL of our own beside them."""
-    started: list[subprocess.Popen[bytes]] = []
+def cluster(folder: Path, bootstrap: str, broker_pid: int | None, *, revive: bool = False,
+            settings: dict[str, str] | None = None) -> Iterator[System]:
+    """Every process on its own, a PostgreSQL of our own beside them. With `revive` a process that dies is started again
+    on its ports, as an orchestrator of containers would; `System.parts` then names the present process ids."""
+    database = subprocess.Popen([sys.executable, "-m", "benchmarks.database", str(folder / "pg")],
+                                stdout=subprocess.PIPE, cwd=ROOT)
+    services: list[Service] = []
+    done = threading.Event()
+    watcher: threading.Thread | None = None
     try:
-        database = subprocess.Popen([sys.executable, "-m", "benchmarks.database", str(folder / "pg")],
-                                    stdout=subprocess.PIPE, cwd=ROOT)
-        started.append(database)
         assert database.stdout is not None
         url = json.loads(database.stdout.readline())["url"]
         environment = {**os.environ, "PERCORSO_DATABASE_URL": url, "PERCORSO_KAFKA_BOOTSTRAP": bootstrap,
                        "PERCORSO_SECRET": "benchmark-secret-benchmark-secret", "PERCORSO_SPOOL": "off",
-                       "PERCORSO_LOG_LEVEL": "warning", "PERCORSO_DATA_DIR": str(folder / "data")}
+                       "PERCORSO_LOG_LEVEL": "warning", "PERCORSO_DATA_DIR": str(folder / "data"), **(settings or {})}
         subprocess.run([PERCORSO, "migrate"], env=environment, check=True, capture_output=True)
         write_key, secret_key = _keys(folder / "data", environment)
-        parts = {"postgresql": database.pid, "kafka": broker_pid}
-        ports: dict[str, dict[str, int]] = {}
+        parts = {"postgresql": database.pid} | ({"kafka": broker_pid} if broker_pid else {})
         for name in PROCESSES:
-            with (folder / f"{name}.log").open("ab") as log:
-                process = subprocess.Popen([PERCORSO, "run", name, "--public-port", "0", "--private-port", "0"],
-                                           stdout=subprocess.PIPE, stderr=log, env=environment)
-            started.append(process)
-            assert process.stdout is not None
-            ports[name] = json.loads(process.stdout.readline())
-            parts[name] = process.pid
-        for name in PROCESSES:
-            wait_until(lambda name=name: answers(f"http://127.0.0.1:{ports[name]['private']}/readyz"), name)  # type: ignore[misc]
-        yield System("kafka", ports["ingest_api"]["public"], ports["profile_api"]["private"], write_key, secret_key,
-                     parts)
+            service = Service(name, free_port(), free_port(), environment, folder / f"{name}.log")
+            parts[name] = service.start()
+            services.append(service)
+        for service in services:
+            wait_until(partial(answers, f"http://127.0.0.1:{service.private}/readyz"), service.name)
+        if revive:
+            watcher = threading.Thread(target=_revive, args=(services, parts, done))
+            watcher.start()
+        by_name = {service.name: service for service in services}
+        yield System("kafka", by_name["ingest_api"].public, by_name["profile_api"].private, write_key, secret_key, parts)
     finally:
-        for process in reversed(started):
-            stop(process)
+        done.set()
+        if watcher is not None:
+            watcher.join()
+        for service in services:
+            if service.process is not None:
+                service.process.send_signal(signal.SIGTERM)
+        for service in services:
+            if service.process is not None:
+                stop(service.process)
+        stop(database)
+
+
+def _revive(services: list[Service], parts: dict[str, int], done: threading.Event) -> None:
+    while not done.wait(0.2):
+        for service in services:
+            if service.process is not None and service.process.poll() is not None:
+                parts[service.name] = service.start()
 
 
 @contextmanager
