@@ -8,6 +8,7 @@ doubles. It cannot loop, and asks about history only through `count`, `values`, 
 literals: `calls` says beforehand which answers `evaluate` will want.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -20,8 +21,8 @@ from percorso_shared.conditions.context_filling import as_doubles, as_json, as_t
 from percorso_shared.conditions.environment import ROOTS, STATE
 from percorso_shared.conditions.errors import ConditionError
 
-__all__ = ["ANY_NAMES", "ROOTS", "Call", "Compiled", "CompiledText", "ConditionError", "Evaluation", "Names",
-           "StateAnswers", "compile_condition", "compile_text", "compile_value"]
+__all__ = ["ANY_NAMES", "ROOTS", "Call", "Compiled", "CompiledExpression", "CompiledText", "ConditionError",
+           "Evaluation", "Names", "StateAnswers", "compile_condition", "compile_text", "compile_value"]
 
 StateAnswers = Mapping[Call, Any]
 """The answers to `calls`. One that is missing could not be read: the expression is then unreadable, unless its result
@@ -43,8 +44,32 @@ class Evaluation(NamedTuple):
 _TRUE, _FALSE = Evaluation(True), Evaluation(False)
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(ABC):
+    """An expression, or a text with expressions in braces."""
+
+    text: str
+    """As written."""
+
+    @property
+    @abstractmethod
+    def reads(self) -> frozenset[str]:
+        """The dotted paths that it mentions: `event.total`, `run.cart.items`."""
+
+    @property
+    @abstractmethod
+    def calls(self) -> tuple[Call, ...]:
+        """What it asks of the state, each question once."""
+
+    @abstractmethod
+    def evaluate(self, *, event: Mapping[str, Any] | None = None, context: Mapping[str, Any] | None = None,
+                 person: Mapping[str, Any] | None = None, account: Mapping[str, Any] | None = None,
+                 run: Mapping[str, Any] | None = None, functions: StateAnswers = _NO_ANSWERS) -> Evaluation:
+        """Never raises for what the data holds. In a text, null is written as nothing, a list with commas, and the
+        first error stands for all."""
+
+
+@dataclass(frozen=True)
+class CompiledExpression(Compiled):
     """One expression."""
 
     text: str
@@ -53,18 +78,15 @@ class Compiled:
 
     @property
     def reads(self) -> frozenset[str]:
-        """The dotted paths that it mentions: `event.total`, `run.cart.items`."""
         return self.program.reads
 
     @property
     def calls(self) -> tuple[Call, ...]:
-        """What it asks of the state, each question once."""
         return self.program.calls
 
     def evaluate(self, *, event: Mapping[str, Any] | None = None, context: Mapping[str, Any] | None = None,
                  person: Mapping[str, Any] | None = None, account: Mapping[str, Any] | None = None,
                  run: Mapping[str, Any] | None = None, functions: StateAnswers = _NO_ANSWERS) -> Evaluation:
-        """Never raises for what the data holds."""
         program = self.program
         given = {"event": event, "context": context, "person": person, "account": account, "run": run}
         data = {root: fill(given[root], need) for root, need in program.needs.items()}
@@ -90,28 +112,25 @@ class Compiled:
         return Evaluation(value, message.partition(": ")[2] or message)
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledText:
+@dataclass(frozen=True)
+class CompiledText(Compiled):
     """A text with expressions in braces."""
 
     text: str
-    pieces: "tuple[str | Compiled, ...]"
+    pieces: tuple[str | CompiledExpression, ...]
 
     @property
     def reads(self) -> frozenset[str]:
-        """The dotted paths that its expressions mention."""
-        return frozenset().union(*(piece.reads for piece in self.pieces if isinstance(piece, Compiled)))
+        return frozenset().union(*(piece.reads for piece in self.pieces if isinstance(piece, CompiledExpression)))
 
     @property
     def calls(self) -> tuple[Call, ...]:
-        """What its expressions ask of the state."""
         return tuple(dict.fromkeys(
-            call for piece in self.pieces if isinstance(piece, Compiled) for call in piece.calls))
+            call for piece in self.pieces if isinstance(piece, CompiledExpression) for call in piece.calls))
 
     def evaluate(self, *, event: Mapping[str, Any] | None = None, context: Mapping[str, Any] | None = None,
                  person: Mapping[str, Any] | None = None, account: Mapping[str, Any] | None = None,
                  run: Mapping[str, Any] | None = None, functions: StateAnswers = _NO_ANSWERS) -> Evaluation:
-        """null is written as nothing, a list with commas. The first error stands for all."""
         parts: list[str] = []
         error: str | None = None
         unreadable = False
@@ -126,23 +145,23 @@ class CompiledText:
         return Evaluation("".join(parts), error, unreadable)
 
 
-def compile_condition(text: str, *, names: Names = ANY_NAMES) -> Compiled:
+def compile_condition(text: str, *, names: Names = ANY_NAMES) -> CompiledExpression:
     """An expression that is true or false. Raises ConditionError with line and column."""
     program = compile_program(text, names)
     if program.result not in ("BOOL", "DYN"):
         raise ConditionError(f"a condition is true or false, this gives {program.result}")
-    return Compiled(text, "condition", program)
+    return CompiledExpression(text, "condition", program)
 
 
-def compile_value(text: str, *, names: Names = ANY_NAMES) -> Compiled:
+def compile_value(text: str, *, names: Names = ANY_NAMES) -> CompiledExpression:
     """An expression of any type. Raises ConditionError with line and column."""
-    return Compiled(text, "value", compile_program(text, names))
+    return CompiledExpression(text, "value", compile_program(text, names))
 
 
 def compile_text(text: str, *, names: Names = ANY_NAMES) -> CompiledText:
     """A text with expressions in braces: `Open cart {run.cart.cart_id}`; `{{` and `}}` are braces themselves. Line and
     column of a ConditionError are those of the whole text."""
-    pieces: list[str | Compiled] = []
+    pieces: list[str | CompiledExpression] = []
     for piece in split_braces(text):
         if not isinstance(piece, Piece):
             pieces.append(piece)
