@@ -170,7 +170,8 @@ def cluster(folder: Path, bootstrap: str, broker_pid: int | None, *, revive: boo
             watcher = threading.Thread(target=_revive, args=(services, parts, done))
             watcher.start()
         by_name = {service.name: service for service in services}
-        yield System("kafka", by_name["ingest_api"].public, by_name["profile_api"].private, write_key, secret_key, parts)
+        yield System("kafka", by_name["ingest_api"].public, by_name["profile_api"].private, write_key, secret_key,
+                     parts)
     finally:
         done.set()
         if watcher is not None:

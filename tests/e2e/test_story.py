@@ -55,7 +55,7 @@ def test_a_visitor_who_gives_an_email_keeps_the_whole_history_with_the_stock_seg
     assert profile["traits"]["plan"] == "plus"
     assert {(item["type"], item["value"]) for item in profile["identifiers"]} == {
         ("user_id", "ada"), ("anonymous_id", "anon-ada"), ("email", "ada@example.com")}
-    assert profile["counters"]["by_name"]["product_viewed"] == 1 or profile["counters"]["by_name"]["Product Viewed"] == 1
+    assert profile["counters"]["by_name"]["product_viewed"] == 1
     events = get(system, "/v1/profiles/user_id:ada/events")["data"]
     assert len(events) == 4
     print(f"{system.name}: profile complete {took:.2f} s after the acknowledgement")  # noqa: T201

@@ -26,7 +26,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 def generator(system: System, log: Path, seconds: float) -> "subprocess.Popen[bytes]":
     options = {"port": system.public, "write_key": system.write_key, "rate": TOUCHPOINTS / seconds, "batch": 20,
-               "seconds": seconds, "warmup": 0, "run": "fault", "visitors": 500, "acknowledged": str(log), "retry": True}
+               "seconds": seconds, "warmup": 0, "run": "fault", "visitors": 500, "acknowledged": str(log),
+               "retry": True}
     return subprocess.Popen([sys.executable, "-m", "benchmarks.generate", json.dumps(options)], cwd=ROOT,
                             stdout=subprocess.PIPE)
 
