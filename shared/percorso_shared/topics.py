@@ -39,6 +39,9 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     trust: Trust
     event_id: str
     message_id: str
+    """At most 100 characters."""
+    original_message_id: str | None = None
+    """The one that was sent, if it was longer: `message_id` is its hash then."""
     type: TouchpointType
     name: str
     """As sent for a track; `page_view`, `screen_view`, `identified`, `grouped`, `aliased` for the others."""
