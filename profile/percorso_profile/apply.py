@@ -193,15 +193,17 @@ async def _apply_to_accounts(connection: Any, workspace: int, said: Sequence[Acc
 async def apply_moves(connection: Any, workspace: int, changes: Sequence[IdentityChanged]) -> None:
     """Folds the documents of all people that merged or split again, from the states of the links that are theirs now;
     drops those of profiles that are no more. A document's version is then above that of all it came from."""
-    moves = [(bytes.fromhex(move.before), bytes.fromhex(move.after)) for change in changes for move in change.moves
-             if move.before and move.after]
-    affected = {profile for move in moves for profile in move}
+    moves = [(bytes.fromhex(move.before), bytes.fromhex(move.after)) for change in changes for move in change.moves]
+    affected = {profile for move in moves for profile in move if profile}
+    if not affected:
+        return
     await postgres.lock_profiles(connection, workspace, affected)
     before = await postgres.read_profiles(connection, workspace, affected)
     states = await postgres.states_of(connection, workspace, affected)
     versions = {profile: document.version for profile, document in before.items()}
     for old, new in moves:
-        versions[new] = max(versions[new], versions[old])
+        if old and new:
+            versions[new] = max(versions[new], versions[old])
     documents = {}
     for profile, found in states.items():
         document = documents[profile] = Document(versions[profile] + 1, join(found))
