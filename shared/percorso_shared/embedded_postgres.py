@@ -45,6 +45,7 @@ CONFIGURATION = {
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
 
 _LOG_LIMIT = 10 << 20
+_MARKS = ("FATAL:", "PANIC:", "ERROR:", "error:")
 _WATCHER = 'read -r _; kill -INT "$0"'
 
 
@@ -81,6 +82,7 @@ class EmbeddedPostgres:
         self._cluster = self.folder / "pg"
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.subprocess.Process | None = None
+        self._log_start = 0
 
     @property
     def url(self) -> str:
@@ -187,12 +189,14 @@ class EmbeddedPostgres:
         path = self.folder / "postgres.log"
         if path.exists() and path.stat().st_size > _LOG_LIMIT:
             path.replace(path.with_suffix(".log.1"))
-        return path.open("ab")
+        output = path.open("ab")
+        self._log_start = output.tell()
+        return output
 
     def _reason(self) -> str:
         path = self.folder / "postgres.log"
         with path.open("rb") as log:
-            log.seek(max(0, path.stat().st_size - 20_000))
+            log.seek(max(self._log_start, path.stat().st_size - 20_000))
             return f"{_last_line(log.read())} (see {path})"
 
     async def _wait(self) -> None:
@@ -225,9 +229,9 @@ class EmbeddedPostgres:
 def _last_line(output: bytes) -> str:
     """The last line that says what went wrong, without time and process."""
     lines = [line for line in output.decode(errors="replace").splitlines() if line.strip()]
-    wrong = [line for line in lines if any(mark in line for mark in ("FATAL:", "PANIC:", "ERROR:", "error:"))]
-    line = (wrong or lines or ["it says nothing"])[-1]
-    for mark in ("FATAL:", "PANIC:", "ERROR:", "error:"):
-        if mark in line:
-            return line.split(mark, 1)[1].strip()
-    return line.strip()
+    wrong = [line for line in lines if any(mark in line for mark in _MARKS)]
+    full = [line for line in lines if "No space left" in line]
+    line = (full or wrong or lines or ["it says nothing"])[-1]
+    for mark in _MARKS:
+        line = line.split(mark, 1)[-1]
+    return line.strip() + (" (make room; nothing that was accepted is lost)" if full else "")
