@@ -101,8 +101,10 @@ class Bus(Protocol):
     """Ingest writes to the accepted partitions 0 .. ingest_partitions - 1."""
     own_partition: int
     """What workers add to `touchpoints.accepted` (email_sent ...) goes to this one, the last."""
-    trouble: Mapping[str, str]
-    """Stage, or "publish" -> why it cannot work at present. Empty when all is well; shown by /readyz."""
+
+    @property
+    def trouble(self) -> Mapping[str, str]:
+        """Stage, or "publish" -> why it cannot work at present. Empty when all is well; shown by /readyz."""
 
     def partition_for(self, key: bytes) -> int:
         """The partition of `touchpoints.accepted` for a key (an identifier's bytes): stable, spread evenly."""
