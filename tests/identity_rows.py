@@ -27,8 +27,8 @@ class IdentityRows:
         for identifier, atom in zip(identifiers, atoms, strict=True):
             type_, _, value = identifier.partition(":")
             await self.connection.execute(
-                "INSERT INTO identity.atom (workspace_id, atom_id, type, value, first_seen) VALUES ($1, $2, $3, $4, $5) "
-                "ON CONFLICT DO NOTHING", self.workspace, atom, type_, value, _LONG_AGO)
+                "INSERT INTO identity.atom (workspace_id, atom_id, type, value, first_seen) "
+                "VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING", self.workspace, atom, type_, value, _LONG_AGO)
             await self.connection.execute(
                 "INSERT INTO identity.pointer (workspace_id, atom_id, profile_id, type, state, replay) "
                 "VALUES ($1, $2, $3, $4, 0, false) ON CONFLICT DO NOTHING", self.workspace, atom, person, type_)
@@ -47,7 +47,8 @@ class IdentityRows:
         for identifier in identifiers:
             atom, after = self.atom(identifier), self.atom(profile)
             before = await self.connection.fetchval(
-                "SELECT profile_id FROM identity.pointer WHERE workspace_id = $1 AND atom_id = $2", self.workspace, atom)
+                "SELECT profile_id FROM identity.pointer WHERE workspace_id = $1 AND atom_id = $2",
+                self.workspace, atom)
             await self.connection.execute(
                 "UPDATE identity.pointer SET profile_id = $3 WHERE workspace_id = $1 AND atom_id = $2",
                 self.workspace, atom, after)

@@ -48,4 +48,5 @@ def moves_batch(*moves: list[tuple[str, str, str]], workspace: int = 1, partitio
 
 
 def _batch(topic: str, records: Any, partition: int) -> Batch:
-    return Batch(topic, partition, [Record(position, msgspec.json.encode(value)) for position, value in enumerate(records)])
+    return Batch(topic, partition, [
+        Record(position, msgspec.json.encode(value)) for position, value in enumerate(records)])

@@ -34,6 +34,7 @@ CROSS JOIN LATERAL (
     SELECT * FROM profile.events e
     WHERE e.workspace_id = $1 AND e.link_id = k.link AND ($6::text[] IS NULL OR e.canonical_name = ANY($6))
       AND e.event_time >= greatest(k.since, $7::timestamptz) AND e.event_time < least(k.until, $8::timestamptz)
+      AND ($10::timestamptz IS NULL OR (e.event_time, e.event_id) < ($10, $11::uuid))
     ORDER BY e.event_time DESC, e.event_id DESC LIMIT $9
 ) e
 ORDER BY e.event_time DESC, e.event_id DESC LIMIT $9
@@ -100,11 +101,12 @@ async def _links_at(connection: Any, workspace: int, homes: Iterable[bytes]) -> 
 
 
 async def scan(connection: Any, workspace: int, persons: Sequence[bytes], names: Sequence[str] | None = None,
-               from_ms: int | None = None, to_ms: int | None = None, *, limit: int | None = None,
-               ) -> list[PastTouchpoint]:
+               from_ms: int | None = None, to_ms: int | None = None, *, before: tuple[int, bytes] | None = None,
+               limit: int | None = None) -> list[PastTouchpoint]:
     """What these people did, oldest first, by event time in the half-open interval [from_ms, to_ms).
 
-    `persons` are present profile ids, `names` canonical names (None: all), `limit` keeps the newest so many of all.
+    `persons` are present profile ids, `names` canonical names (None: all). `limit` keeps the newest so many
+    of all; `before` = (event time, event id) of the oldest of a page leads to the next one.
     """
     spans = await spans_of(connection, workspace, persons)
     if not spans:
@@ -113,7 +115,8 @@ async def scan(connection: Any, workspace: int, persons: Sequence[bytes], names:
     rows = await connection.fetch(
         _SCAN, workspace, [span.link for span in spans], [span.person for span in spans],
         [span.since or _MIN for span in spans], [span.until or _MAX for span in spans],
-        None if names is None else list(names), since, until, limit)
+        None if names is None else list(names), since, until, limit,
+        clock.to_datetime(before[0]) if before else None, before[1] if before else None)
     return [PastTouchpoint(
         person=row["person"], link_id=row["link_id"], event_id=row["event_id"],
         event_time=clock.to_ms(row["event_time"]), received_at=clock.to_ms(row["received_at"]), source=row["source"],

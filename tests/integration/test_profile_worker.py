@@ -29,14 +29,15 @@ async def handle(pool: asyncpg.Pool, batch: Batch, worker: ProfileWorker | None 
 
 async def document(pool: asyncpg.Pool, profile: bytes) -> dict[str, Any] | None:
     row = await pool.fetchrow(
-        "SELECT version, traits, consent, account FROM profile.people WHERE workspace_id = 1 AND profile_id = $1", profile)
+        "SELECT version, traits, consent, account FROM profile.people WHERE workspace_id = 1 AND profile_id = $1",
+        profile)
     return dict(row) | {key: msgspec.json.decode(row[key]) for key in ("traits", "consent")} if row else None
 
 
 async def waits_for_a_lock(pool: asyncpg.Pool) -> None:
     async with asyncio.timeout(10):
-        while not await pool.fetchval("SELECT count(*) FROM pg_stat_activity "
-                                      "WHERE datname = current_database() AND wait_event_type = 'Lock'"):
+        while not await pool.fetchval(  # noqa: ASYNC110
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"):
             await asyncio.sleep(0)
 
 
@@ -51,7 +52,8 @@ async def test_a_touchpoint_is_in_history_and_goes_on_with_its_person(pool, iden
     ada = identity.atom("user_id:ada")
     touchpoint = accepted("Order Completed", timestamp=NOON, properties={"total": 3})
     folded = await handle(pool, resolved_batch(resolved(touchpoint, link, ada, origin=(0, 41))))
-    assert [(f["kind"], f["profile"], f["version"], f["origin"]) for f in folded] == [("touchpoint", ada.hex(), 1, [0, 41])]
+    assert [(f["kind"], f["profile"], f["version"], f["origin"]) for f in folded] == [
+        ("touchpoint", ada.hex(), 1, [0, 41])]
     assert folded[0]["touchpoint"] == touchpoint
     past = await scan(pool, 1, [ada], ["order_completed"], NOON, NOON + 1)
     assert [msgspec.json.decode(p.touchpoint) for p in past] == [touchpoint]
@@ -166,7 +168,8 @@ async def test_a_fold_that_waited_for_a_merge_goes_to_the_merged_person(pool, id
     async with pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
-        await connection.execute("SELECT FROM profile.profile WHERE workspace_id = 1 AND profile_id = $1 FOR UPDATE", a1)
+        await connection.execute(
+            "SELECT FROM profile.profile WHERE workspace_id = 1 AND profile_id = $1 FOR UPDATE", a1)
         folding = asyncio.create_task(handle(pool, resolved_batch(
             resolved(accepted("identified", type="identify", traits={"late": 3}), visitor, a1))))
         await waits_for_a_lock(pool)
@@ -189,7 +192,8 @@ async def test_touchpoints_of_a_shared_device_are_the_slices_owner_s(pool, ident
     await identity.slice("device_id:tab", to_datetime(NOON), "user_id:nora")
     folded = await handle(pool, resolved_batch(
         resolved(accepted("page_view", timestamp=NOON - 1), tablet, device, profile=kevin, slice=kevin),
-        resolved(accepted("identified", type="identify", traits={"size": 38}), tablet, device, profile=nora, slice=nora)))
+        resolved(accepted("identified", type="identify", traits={"size": 38}), tablet, device, profile=nora,
+                 slice=nora)))
     assert [(f["profile"], f["home"]) for f in folded] == [(kevin.hex(), kevin.hex()), (nora.hex(), nora.hex())]
     assert [len(await scan(pool, 1, [person])) for person in (kevin, nora)] == [1, 1]
     found = await document(pool, nora)
@@ -205,7 +209,8 @@ async def test_old_and_present_touchpoints_find_a_partition(pool, identity):
     for _ in range(2):
         await handle(pool, resolved_batch(*[
             resolved(accepted(timestamp=int(instant * 1000)), link, ada) for instant in instants]), worker)
-    rows = await pool.fetch("SELECT DISTINCT tableoid::regclass::text AS name FROM profile.event WHERE workspace_id = 1")
+    rows = await pool.fetch(
+        "SELECT DISTINCT tableoid::regclass::text AS name FROM profile.event WHERE workspace_id = 1")
     assert {row["name"] for row in rows} == {"profile.event_before_2000"} | {
         f"profile.{Month(*month).table}" for month in ((2000, 1), (2016, 2), (2026, 12), (2031, 1))}
     assert len(await scan(pool, 1, [ada])) == 12
@@ -252,8 +257,9 @@ async def test_workspaces_in_one_batch_never_meet(pool):
 
 async def test_what_was_folded_is_accounted_by_source(pool):
     await handle(pool, resolved_batch(
-        resolved(accepted(source="website")), resolved(accepted(source="backend")), resolved(accepted(source="website"))))
-    rows = await pool.fetch("SELECT source, stage, outcome, n FROM bus.accounting WHERE workspace_id = 1 ORDER BY source")
+        *(resolved(accepted(source=source)) for source in ("website", "backend", "website"))))
+    rows = await pool.fetch(
+        "SELECT source, stage, outcome, n FROM bus.accounting WHERE workspace_id = 1 ORDER BY source")
     assert [tuple(row) for row in rows] == [
         ("backend", "profile_worker", "resolved", 1), ("website", "profile_worker", "resolved", 2)]
 
