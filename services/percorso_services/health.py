@@ -1,6 +1,5 @@
 """What the host itself serves on the private port: /healthz (alive), /readyz (can work), /metrics (Prometheus)."""
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
@@ -10,7 +9,7 @@ import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from percorso_shared.process import ASGIApp, Context, Message, Scope
-from percorso_shared.wait_for_database import place_of, stopped_within, why
+from percorso_shared.wait_for_database import LOST, place_of, stopped_within, why
 
 PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -49,7 +48,7 @@ async def watch_database(context: Context, url: str, *, every: float = 1.0) -> N
                 if connection is None:
                     connection = await asyncpg.connect(url, timeout=5, server_settings={"application_name": "health"})
                 await connection.fetchval("SELECT 1", timeout=5)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except LOST as error:
                 attempt += 1
                 reason = f"no connection to the database at {place_of(url)}: {why(error)}"
                 log.warning(f"{reason} (attempt {attempt})")
@@ -64,5 +63,5 @@ async def watch_database(context: Context, url: str, *, every: float = 1.0) -> N
             await stopped_within(context.stop, every * min(max(attempt, 1), 5))
     finally:
         if connection is not None:
-            with contextlib.suppress(OSError, asyncio.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with contextlib.suppress(*LOST):
                 await connection.close(timeout=2)

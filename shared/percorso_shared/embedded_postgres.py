@@ -207,12 +207,12 @@ class EmbeddedPostgres:
             if self._process.returncode is not None:
                 raise EmbeddedPostgresError(f"PostgreSQL does not start: {self._reason()}")
             try:
-                connection = await asyncpg.connect(self.url_of("postgres"), timeout=30)
+                connection = await asyncpg.connect(self.url_of("postgres"), timeout=5)
             except asyncpg.CannotConnectNowError:
                 recovering += 1
                 if recovering % 250 == 0:
                     log.info("the database is recovering from a crash")
-            except (OSError, asyncpg.PostgresError):
+            except (OSError, asyncpg.PostgresError, asyncpg.InternalClientError):
                 tries += 1
             else:
                 break

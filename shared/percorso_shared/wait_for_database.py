@@ -8,6 +8,8 @@ import structlog
 
 from percorso_shared.cannot_run import CannotRun
 
+LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""How a connection tells that the database is gone; the last one when it went in the middle of an answer."""
 _WRONG = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 """Waiting does not cure a wrong user, password or database name."""
 
