@@ -23,8 +23,8 @@ def is_transient(error: BaseException) -> bool:
         return (state[:2] in _TRANSIENT_CLASSES or state in _TRANSIENT_STATES
                 or isinstance(error, asyncpg.InvalidCachedStatementError))
     if isinstance(error, asyncpg.InterfaceError):
-        return isinstance(error, asyncpg.InternalClientError) or "connection" in str(error)
-    return isinstance(error, OSError | TimeoutError | BusUnavailable)
+        return "connection" in str(error)
+    return isinstance(error, OSError | TimeoutError | BusUnavailable | asyncpg.InternalClientError)
 
 
 def describe(error: BaseException) -> str:
