@@ -1,4 +1,4 @@
-"""Receipts: where accepted touchpoints landed, as one opaque word (the header `Percorso-Receipt`, the query's `after=`)."""
+"""Receipts: where accepted touchpoints landed, as one opaque word: the header `Percorso-Receipt`, then `after=`."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
