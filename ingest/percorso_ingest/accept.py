@@ -1,0 +1,247 @@
+"""From the wire to our words: one claim in, one `Accepted` record out, or a reason why not.
+
+The hottest code of the public port (a few microseconds per touchpoint): slices of what was sent are passed on
+unchanged, the record is joined from pieces, and nothing is decoded that no rule asks for.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from uuid_utils import uuid7
+
+from percorso_ingest import identifiers as ids
+from percorso_ingest.claim import Claim, Parcel
+from percorso_ingest.digestible import check_numbers, check_shape
+from percorso_ingest.instants import correct, read_instant
+from percorso_ingest.limits import MESSAGE_ID_CHARACTERS, NAME_CHARACTERS
+from percorso_ingest.message_id import hash_of
+from percorso_ingest.refusal import NotBelieved
+from percorso_ingest.source import Source
+from percorso_shared.names import canonical_name
+
+NAMES: Final = {"track": b"", "identify": b'"identified"', "page": b'"page_view"', "screen": b'"screen_view"',
+                "group": b'"grouped"', "alias": b'"aliased"'}
+"""Type -> the name of its touchpoints, as JSON. A track brings its own."""
+
+_encode = msgspec.json.Encoder().encode
+_decode_claim = msgspec.json.Decoder(Claim).decode
+_EMPTY = b"{}"
+
+
+class Believed(NamedTuple):
+    """A touchpoint that we believe."""
+
+    key: str
+    """What decides its partition: one visitor's touchpoints keep their order."""
+    record: bytes
+    """An `Accepted` (see `percorso_shared.topics`)."""
+
+
+class _Percorso(msgspec.Struct, gc=False):
+    """Our own words in a context."""
+
+    set_once: msgspec.Raw = msgspec.Raw(_EMPTY)
+    add: msgspec.Raw = msgspec.Raw(_EMPTY)
+    logged_out: Any = False
+
+
+class _Context(msgspec.Struct, gc=False):
+    """The parts of a context that say who it was."""
+
+    traits: msgspec.Raw = msgspec.Raw(b"")
+    device: msgspec.Raw = msgspec.Raw(b"")
+    external_ids: msgspec.Raw = msgspec.field(default=msgspec.Raw(b""), name="externalIds")
+    group_id: Any = msgspec.field(default=None, name="groupId")
+    percorso: msgspec.Raw = msgspec.Raw(b"")
+    ga: Any = msgspec.field(default=None, name="_ga")
+    client_id: Any = None
+    ga_client_id: Any = None
+
+
+_decode_context = msgspec.json.Decoder(_Context).decode
+_decode_percorso = msgspec.json.Decoder(_Percorso).decode
+_NO_CONTEXT = _Context()
+
+
+def accept(original: bytes, parcel: Parcel, source: Source, received_at: int) -> Believed:
+    """Raises NotBelieved. `received_at` is in milliseconds since 1970."""
+    limits = source.limits
+    if len(original) > limits.event_bytes:
+        raise NotBelieved("too_large", f"an event of {len(original)} bytes, the limit is {limits.event_bytes}")
+    check_shape(original, depth=limits.depth, values=limits.values)
+    if parcel.suspicious:
+        check_numbers(original)
+    claim = read_claim(original)
+    type_ = parcel.type or claim.type
+    name = NAMES.get(type_) if type(type_) is str else None
+    if name is None:
+        raise NotBelieved("unknown_type")
+    flags = list(parcel.flags)
+    context = _object(claim.context, "context")
+    if parcel.context:
+        context = _merge(parcel.context, context)
+    known = _decode_context(context) if context != _EMPTY else _NO_CONTEXT
+    properties = _object(claim.properties, "properties")
+    more = b""
+    logged_out = False
+    if type_ == "track":
+        called = _name_of(claim.event)
+        name = _encode(called)
+        logged_out = canonical_name(called) == "signed_out"
+    elif type_ in ("page", "screen") and (claim.name is not None or claim.category is not None):
+        properties = _with_page_name(properties, claim)
+    if known.percorso:
+        rules, said_logged_out = _percorso(known.percorso)
+        more += rules
+        logged_out = logged_out or said_logged_out
+    traits = _EMPTY
+    if type_ in ("identify", "group"):
+        traits = _object(claim.traits, "traits")
+        if traits == _EMPTY and type_ == "identify":
+            traits = _object(known.traits, "context.traits")
+        if traits != _EMPTY:
+            more += b',"traits":' + traits
+    people, key = _identifiers(claim, known, type_, traits, flags)
+    account = ids.text_of(claim.group_id if type_ == "group" else known.group_id, "groupId")
+    if account is not None:
+        more += b',"account":' + _encode(account)
+    elif type_ == "group":
+        raise NotBelieved("group_id_missing")
+    if not people and account is None:
+        raise NotBelieved("identifier_missing")
+    message_id = claim.message_id
+    if type(message_id) is not str or len(message_id) > MESSAGE_ID_CHARACTERS or not message_id:
+        message_id, original_message_id = _message_id(message_id, flags)
+        if original_message_id is not None:
+            more += b',"original_message_id":' + _encode(original_message_id)
+    sent_at = claim.sent_at if claim.sent_at is not None else parcel.sent_at
+    said = claim.timestamp if claim.timestamp is not None else claim.original_timestamp
+    instant = received_at
+    if said is not None:
+        instant, flag = correct(read_instant(said), read_instant(sent_at) if sent_at is not None else None, received_at)
+        if flag is not None:
+            flags.append(flag)
+        more += b',"original_timestamp":' + _encode(said if type(said) is str else _encode(said).decode())
+    if logged_out:
+        more += b',"logged_out":true'
+    if flags:
+        more += b',"flags":' + _encode(sorted(set(flags)))
+    return Believed(key or message_id, b"".join((
+        source.record_start, source.event_id(message_id).encode(), b'","message_id":', _encode(message_id),
+        b',"type":"', type_.encode(), b'","name":', name,
+        b',"timestamp":%d,"received_at":%d,"identifiers":' % (instant, received_at), _encode(people), more,
+        b',"properties":', properties, b',"context":', context, b"}")))
+
+
+def read_claim(original: bytes) -> Claim:
+    """Raises NotBelieved for what is no JSON object of an event."""
+    try:
+        return _decode_claim(original)
+    except msgspec.ValidationError as error:
+        if "out of range" in str(error):
+            raise NotBelieved("number_out_of_range") from None
+        raise NotBelieved("wrong_shape", "an event is an object") from None
+    except msgspec.DecodeError as error:
+        raise NotBelieved("unreadable", str(error)) from None
+    except RecursionError:
+        raise NotBelieved("too_deep") from None
+
+
+def _object(raw: msgspec.Raw, field: str) -> bytes:
+    """The bytes of an object; absent and null are an empty one."""
+    data = bytes(raw)
+    if data[:1] == b"{":
+        return data
+    if data and data != b"null":
+        raise NotBelieved("wrong_shape", f"{field} is not an object")
+    return _EMPTY
+
+
+def _merge(shared: msgspec.Raw, own: bytes) -> bytes:
+    """The batch's context under the event's, member by member."""
+    below = _object(shared, "context of the batch")
+    if below == _EMPTY or own == _EMPTY:
+        return own if below == _EMPTY else below
+    members: dict[str, msgspec.Raw] = msgspec.json.decode(below, type=dict[str, msgspec.Raw])
+    members |= msgspec.json.decode(own, type=dict[str, msgspec.Raw])
+    return _encode(members)
+
+
+def _name_of(event: Any) -> str:
+    if type(event) is int:
+        event = str(event)
+    if type(event) is not str or not event or event.isspace():
+        raise NotBelieved("name_missing")
+    if len(event) > NAME_CHARACTERS:
+        raise NotBelieved("name_too_long", f"more than {NAME_CHARACTERS} characters")
+    return event
+
+
+def _with_page_name(properties: bytes, claim: Claim) -> bytes:
+    """Browsers repeat a page's name and category in its properties, servers do not: there they belong."""
+    said = [(key, value) for key, value in (("name", claim.name), ("category", claim.category)) if type(value) is str]
+    if any(b'"%b"' % key.encode() in properties for key, _ in said):
+        present = msgspec.json.decode(properties, type=dict[str, msgspec.Raw])
+        said = [(key, value) for key, value in said if key not in present]
+    if not said:
+        return properties
+    start = _encode(dict(said))
+    return start[:-1] + (b"," if properties[1:-1].strip() else b"") + properties[1:]
+
+
+def _percorso(raw: msgspec.Raw) -> tuple[bytes, bool]:
+    """What `context.percorso` says: members of the record, and whether the person has logged out."""
+    words = _object(raw, "context.percorso")
+    if words == _EMPTY:
+        return b"", False
+    rules = _decode_percorso(words)
+    members = b""
+    for name, part in ((b"set_once", rules.set_once), (b"add", rules.add)):
+        value = _object(part, f"context.percorso.{name.decode()}")
+        if value != _EMPTY:
+            members += b',"%b":%b' % (name, value)
+    return members, rules.logged_out is True
+
+
+def _identifiers(claim: Claim, known: _Context, type_: str, traits: bytes,
+                 flags: list[str]) -> tuple[list[ids.Identifier], str]:
+    """Who it was, and the value that decides the partition ("" for none)."""
+    found: list[ids.Identifier] = []
+    user, anonymous = ids.text_of(claim.user_id, "userId"), ids.text_of(claim.anonymous_id, "anonymousId")
+    if user:
+        found.append(("user_id", user))
+    if type_ == "alias":
+        previous = ids.text_of(claim.previous_id, "previousId")
+        if previous and previous == user:
+            return found, previous  # to itself: it links nothing
+        if previous:
+            found.append((ids.type_of_previous(previous), previous))
+        if len(found) + bool(anonymous) < 2:
+            raise NotBelieved("previous_id_missing")
+    if anonymous:
+        found.append(("anonymous_id", anonymous))
+    if type_ == "identify" and traits != _EMPTY:
+        found += ids.of_traits(traits, flags)
+    if known.device:
+        found += ids.of_device(known.device, flags)
+    for google in (claim.ga, claim.client_id, known.ga, known.client_id, known.ga_client_id):
+        if google is not None:
+            found += ids.of_google(google, flags)
+    if known.external_ids:
+        found += ids.of_external_ids(known.external_ids, flags)
+    if len(found) > 2:
+        found = list(dict.fromkeys(found))
+    return found, user or anonymous or (found[0][1] if found else "")
+
+
+def _message_id(given: Any, flags: list[str]) -> tuple[str, str | None]:
+    """A message id of at most 100 characters, and the one that was sent if it was longer. Without one: a new one, so
+    that sending it again counts again."""
+    if type(given) is int or type(given) is float:
+        given = str(given)
+    if type(given) is not str or not given:
+        return str(uuid7()), None
+    if len(given) <= MESSAGE_ID_CHARACTERS:
+        return given, None
+    flags.append("message_id_hashed")
+    return hash_of(given), given
