@@ -104,6 +104,16 @@ class Move(msgspec.Struct, frozen=True, array_like=True):
     after: str
 
 
+class Recut(msgspec.Struct, frozen=True, array_like=True):
+    """A weak identifier that several people use: its own touchpoints (those of links at home with it) in an interval of
+    event time have another owner than before. Whose they are now, `identity.slices` says."""
+
+    atom: str
+    since: int | None
+    """Half-open; None: without end."""
+    until: int | None
+
+
 class IdentityChanged(msgspec.Struct, frozen=True, kw_only=True):
     """Pointers moved (`identity.changed`): profiles merged or split."""
 
@@ -115,6 +125,7 @@ class IdentityChanged(msgspec.Struct, frozen=True, kw_only=True):
     moves: list[Move]
     cause: str
     """`touchpoint` or `fact`."""
+    recuts: list[Recut] = []
 
 
 class Folded(msgspec.Struct, frozen=True, kw_only=True):
