@@ -11,8 +11,9 @@ import structlog
 from percorso_shared import topics
 from percorso_shared.bus import membership, stream_clock
 from percorso_shared.bus.errors import LostPartition, describe, is_transient
-from percorso_shared.bus.lane import Lane, Source, Workshop
+from percorso_shared.bus.lane import Lane, Source, Trouble, Workshop
 from percorso_shared.bus.place import Place
+from percorso_shared.bus.port import Stage
 from percorso_shared.bus.session import Session
 from percorso_shared.bus.ticks import Ticks
 
@@ -55,6 +56,14 @@ class StageRun:
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ticks = Ticks(shop, instance, stop) if shop.stage.tick is not None else None
         self._log = structlog.get_logger("percorso.bus").bind(stage=shop.stage.name)
+
+    @property
+    def stage(self) -> Stage:
+        return self._shop.stage
+
+    @property
+    def trouble(self) -> Trouble:
+        return self._shop.trouble
 
     async def run(self) -> None:
         stage = self._shop.stage

@@ -75,7 +75,8 @@ CREATE TABLE bus.outbox (
     to_topic    text   COLLATE "C" NOT NULL,
     to_partition int   NOT NULL,
     at          bigint NOT NULL,
-    body        bytea  NOT NULL                 -- codec.pack() of the values
+    body        bytea  NOT NULL,                -- codec.pack() of the values
+    keys        bytea                           -- the same of the keys, if there are any
 ) PARTITION BY LIST (segment);
 ALTER TABLE bus.outbox ALTER COLUMN body SET STORAGE EXTERNAL;
 CREATE TABLE bus.outbox_0 PARTITION OF bus.outbox FOR VALUES IN (0);
