@@ -35,6 +35,7 @@ class Settings:
     database_url: str = _setting("", "PostgreSQL >= 15; empty: the embedded one in the data folder", secret=True,
                                  schemes=("postgresql", "postgres"))
     kafka_bootstrap: str = _setting("", "host:port,host:port of Apache Kafka; empty: the embedded bus")
+    kafka_prefix: str = _setting("", "put before the names of topics and consumer groups on Kafka, e.g. `shop.`")
     public_host: str = _setting("127.0.0.1", "address that the public port binds to")
     public_port: int = _setting(8000, "public port: ingest, beacon, demo shop; 0 takes a free one", low=0, high=65_535)
     private_host: str = _setting("127.0.0.1", "address that the private port binds to")
