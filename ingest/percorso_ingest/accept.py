@@ -4,7 +4,8 @@ The hottest code of the public port (a few microseconds per touchpoint): slices 
 unchanged, the record is joined from pieces, and nothing is decoded that no rule asks for.
 """
 
-from typing import Any, Final, NamedTuple
+from functools import lru_cache
+from typing import Any, Final
 
 import msgspec
 from uuid_utils import uuid7
@@ -13,7 +14,7 @@ from percorso_ingest import identifiers as ids
 from percorso_ingest.claim import Claim, Parcel
 from percorso_ingest.digestible import check_numbers, check_shape
 from percorso_ingest.instants import correct, read_instant
-from percorso_ingest.limits import MESSAGE_ID_CHARACTERS, NAME_CHARACTERS
+from percorso_ingest.limits import IDENTIFIER_CHARACTERS, MESSAGE_ID_CHARACTERS, NAME_CHARACTERS
 from percorso_ingest.message_id import hash_of
 from percorso_ingest.refusal import NotBelieved
 from percorso_ingest.source import Source
@@ -23,18 +24,16 @@ NAMES: Final = {"track": b"", "identify": b'"identified"', "page": b'"page_view"
                 "group": b'"grouped"', "alias": b'"aliased"'}
 """Type -> the name of its touchpoints, as JSON. A track brings its own."""
 
+_TYPES: Final = {type_: b',"type":"%b","name":' % type_.encode() for type_ in NAMES}
+
 _encode = msgspec.json.Encoder().encode
 _decode_claim = msgspec.json.Decoder(Claim).decode
 _EMPTY = b"{}"
 
 
-class Believed(NamedTuple):
-    """A touchpoint that we believe."""
-
-    key: str
-    """What decides its partition: one visitor's touchpoints keep their order."""
-    record: bytes
-    """An `Accepted` (see `percorso_shared.topics`)."""
+Believed = tuple[str, bytes]
+"""A touchpoint that we believe: what decides its partition (so that one visitor's touchpoints keep their order), and
+its record, an `Accepted` (see `percorso_shared.topics`)."""
 
 
 class _Percorso(msgspec.Struct, gc=False):
@@ -63,93 +62,89 @@ _decode_percorso = msgspec.json.Decoder(_Percorso).decode
 _NO_CONTEXT = _Context()
 
 
-def accept(original: bytes, parcel: Parcel, source: Source, received_at: int) -> Believed:
-    """Raises NotBelieved. `received_at` is in milliseconds since 1970."""
+def accept(original: bytes, parcel: Parcel, source: Source, received_at: int, sent_at: int | None) -> Believed:
+    """Raises NotBelieved, or what a decoder raises (see `refusal_of`). Instants are in milliseconds since 1970;
+    `sent_at` is the parcel's, for an event that does not say its own."""
     limits = source.limits
     if len(original) > limits.event_bytes:
         raise NotBelieved("too_large", f"an event of {len(original)} bytes, the limit is {limits.event_bytes}")
-    check_shape(original, depth=limits.depth, values=limits.values)
+    if len(original) > limits.values or original.count(b"{") + original.count(b"[") > limits.depth:
+        check_shape(original, depth=limits.depth, values=limits.values)
     if parcel.suspicious:
         check_numbers(original)
-    claim = read_claim(original)
+    claim = _decode_claim(original)
     type_ = parcel.type or claim.type
     name = NAMES.get(type_) if type(type_) is str else None
     if name is None:
         raise NotBelieved("unknown_type")
-    flags = list(parcel.flags)
-    context = _object(claim.context, "context")
+    flags: list[str] = []
+    # The record's later members, but for properties and context.
+    more = b""
+    logged_out = False
+
+    context = bytes(claim.context)
+    if context[:1] != b"{":
+        context = _object(context, "context")
     if parcel.context:
         context = _merge(parcel.context, context)
     known = _decode_context(context) if context != _EMPTY else _NO_CONTEXT
-    properties = _object(claim.properties, "properties")
-    more = b""
-    logged_out = False
-    if type_ == "track":
-        called = _name_of(claim.event)
-        name = _encode(called)
-        logged_out = canonical_name(called) == "signed_out"
-    elif type_ in ("page", "screen") and (claim.name is not None or claim.category is not None):
-        properties = _with_page_name(properties, claim)
     if known.percorso:
-        rules, said_logged_out = _percorso(known.percorso)
-        more += rules
-        logged_out = logged_out or said_logged_out
+        more, logged_out = _percorso(known.percorso)
+    properties = bytes(claim.properties)
+    if properties[:1] != b"{":
+        properties = _object(properties, "properties")
     traits = _EMPTY
-    if type_ in ("identify", "group"):
-        traits = _object(claim.traits, "traits")
+    if type_ == "track":
+        called = claim.event
+        name, says_logged_out = _track_name(called if type(called) is str else _text_of_name(called))
+        logged_out = logged_out or says_logged_out
+    elif type_ == "identify" or type_ == "group":
+        traits = _object(bytes(claim.traits), "traits")
         if traits == _EMPTY and type_ == "identify":
-            traits = _object(known.traits, "context.traits")
+            traits = _object(bytes(known.traits), "context.traits")
         if traits != _EMPTY:
             more += b',"traits":' + traits
+    elif claim.name is not None or claim.category is not None:
+        properties = _with_page_name(properties, claim)
+
     people, key = _identifiers(claim, known, type_, traits, flags)
-    account = ids.text_of(claim.group_id if type_ == "group" else known.group_id, "groupId")
+    account = claim.group_id if type_ == "group" else known.group_id
     if account is not None:
-        more += b',"account":' + _encode(account)
-    elif type_ == "group":
-        raise NotBelieved("group_id_missing")
-    if not people and account is None:
-        raise NotBelieved("identifier_missing")
+        account = ids.text_of(account, "groupId")
+        if account is not None:
+            more += b',"account":' + _encode(account)
+    if account is None:
+        if type_ == "group":
+            raise NotBelieved("group_id_missing")
+        if not people:
+            raise NotBelieved("identifier_missing")
+
     message_id = claim.message_id
-    if type(message_id) is not str or len(message_id) > MESSAGE_ID_CHARACTERS or not message_id:
-        message_id, original_message_id = _message_id(message_id, flags)
-        if original_message_id is not None:
-            more += b',"original_message_id":' + _encode(original_message_id)
-    sent_at = claim.sent_at if claim.sent_at is not None else parcel.sent_at
-    said = claim.timestamp if claim.timestamp is not None else claim.original_timestamp
+    if type(message_id) is not str or not 0 < len(message_id) <= MESSAGE_ID_CHARACTERS:
+        message_id, too_long = _message_id(message_id)
+        if too_long is not None:
+            flags.append("message_id_hashed")
+            more += b',"original_message_id":' + _encode(too_long)
     instant = received_at
+    said = claim.timestamp if claim.timestamp is not None else claim.original_timestamp
     if said is not None:
-        instant, flag = correct(read_instant(said), read_instant(sent_at) if sent_at is not None else None, received_at)
+        sent = sent_at if claim.sent_at is None else read_instant(claim.sent_at)
+        instant, flag = correct(read_instant(said), sent, received_at)
         if flag is not None:
             flags.append(flag)
         more += b',"original_timestamp":' + _encode(said if type(said) is str else _encode(said).decode())
     if logged_out:
         more += b',"logged_out":true'
-    if flags:
-        more += b',"flags":' + _encode(sorted(set(flags)))
-    return Believed(key or message_id, b"".join((
-        source.record_start, source.event_id(message_id).encode(), b'","message_id":', _encode(message_id),
-        b',"type":"', type_.encode(), b'","name":', name,
-        b',"timestamp":%d,"received_at":%d,"identifiers":' % (instant, received_at), _encode(people), more,
-        b',"properties":', properties, b',"context":', context, b"}")))
+    if flags or parcel.flags:
+        more += b',"flags":' + _encode(sorted({*flags, *parcel.flags}))
+    return key or message_id, b"".join((
+        source.record_start, source.event_id(message_id), b'","message_id":', _encode(message_id),
+        _TYPES[type_], name, b',"timestamp":%d,"received_at":%d,"identifiers":' % (instant, received_at),
+        _encode(people), more, b',"properties":', properties, b',"context":', context, b"}"))
 
 
-def read_claim(original: bytes) -> Claim:
-    """Raises NotBelieved for what is no JSON object of an event."""
-    try:
-        return _decode_claim(original)
-    except msgspec.ValidationError as error:
-        if "out of range" in str(error):
-            raise NotBelieved("number_out_of_range") from None
-        raise NotBelieved("wrong_shape", "an event is an object") from None
-    except msgspec.DecodeError as error:
-        raise NotBelieved("unreadable", str(error)) from None
-    except RecursionError:
-        raise NotBelieved("too_deep") from None
-
-
-def _object(raw: msgspec.Raw, field: str) -> bytes:
+def _object(data: bytes, field: str) -> bytes:
     """The bytes of an object; absent and null are an empty one."""
-    data = bytes(raw)
     if data[:1] == b"{":
         return data
     if data and data != b"null":
@@ -159,7 +154,7 @@ def _object(raw: msgspec.Raw, field: str) -> bytes:
 
 def _merge(shared: msgspec.Raw, own: bytes) -> bytes:
     """The batch's context under the event's, member by member."""
-    below = _object(shared, "context of the batch")
+    below = _object(bytes(shared), "context of the batch")
     if below == _EMPTY or own == _EMPTY:
         return own if below == _EMPTY else below
     members: dict[str, msgspec.Raw] = msgspec.json.decode(below, type=dict[str, msgspec.Raw])
@@ -167,14 +162,20 @@ def _merge(shared: msgspec.Raw, own: bytes) -> bytes:
     return _encode(members)
 
 
-def _name_of(event: Any) -> str:
-    if type(event) is int:
-        event = str(event)
-    if type(event) is not str or not event or event.isspace():
+@lru_cache(maxsize=4_096)
+def _track_name(event: str) -> tuple[bytes, bool]:
+    """The name as JSON, and whether it says that somebody has logged out."""
+    if not event or event.isspace():
         raise NotBelieved("name_missing")
     if len(event) > NAME_CHARACTERS:
         raise NotBelieved("name_too_long", f"more than {NAME_CHARACTERS} characters")
-    return event
+    return _encode(event), canonical_name(event) == "signed_out"
+
+
+def _text_of_name(event: Any) -> str:
+    if type(event) is int:
+        return str(event)
+    raise NotBelieved("name_missing")
 
 
 def _with_page_name(properties: bytes, claim: Claim) -> bytes:
@@ -191,13 +192,13 @@ def _with_page_name(properties: bytes, claim: Claim) -> bytes:
 
 def _percorso(raw: msgspec.Raw) -> tuple[bytes, bool]:
     """What `context.percorso` says: members of the record, and whether the person has logged out."""
-    words = _object(raw, "context.percorso")
+    words = _object(bytes(raw), "context.percorso")
     if words == _EMPTY:
         return b"", False
     rules = _decode_percorso(words)
     members = b""
     for name, part in ((b"set_once", rules.set_once), (b"add", rules.add)):
-        value = _object(part, f"context.percorso.{name.decode()}")
+        value = _object(bytes(part), f"context.percorso.{name.decode()}")
         if value != _EMPTY:
             members += b',"%b":%b' % (name, value)
     return members, rules.logged_out is True
@@ -207,7 +208,11 @@ def _identifiers(claim: Claim, known: _Context, type_: str, traits: bytes,
                  flags: list[str]) -> tuple[list[ids.Identifier], str]:
     """Who it was, and the value that decides the partition ("" for none)."""
     found: list[ids.Identifier] = []
-    user, anonymous = ids.text_of(claim.user_id, "userId"), ids.text_of(claim.anonymous_id, "anonymousId")
+    user, anonymous = claim.user_id, claim.anonymous_id
+    if type(user) is not str or not 0 < len(user) <= IDENTIFIER_CHARACTERS or user[0] <= " ":
+        user = ids.text_of(user, "userId")
+    if type(anonymous) is not str or not 0 < len(anonymous) <= IDENTIFIER_CHARACTERS or anonymous[0] <= " ":
+        anonymous = ids.text_of(anonymous, "anonymousId")
     if user:
         found.append(("user_id", user))
     if type_ == "alias":
@@ -224,8 +229,9 @@ def _identifiers(claim: Claim, known: _Context, type_: str, traits: bytes,
         found += ids.of_traits(traits, flags)
     if known.device:
         found += ids.of_device(known.device, flags)
-    for google in (claim.ga, claim.client_id, known.ga, known.client_id, known.ga_client_id):
-        if google is not None:
+    if (claim.ga is not None or claim.client_id is not None or known.ga is not None or known.client_id is not None
+            or known.ga_client_id is not None):
+        for google in (claim.ga, claim.client_id, known.ga, known.client_id, known.ga_client_id):
             found += ids.of_google(google, flags)
     if known.external_ids:
         found += ids.of_external_ids(known.external_ids, flags)
@@ -234,7 +240,7 @@ def _identifiers(claim: Claim, known: _Context, type_: str, traits: bytes,
     return found, user or anonymous or (found[0][1] if found else "")
 
 
-def _message_id(given: Any, flags: list[str]) -> tuple[str, str | None]:
+def _message_id(given: Any) -> tuple[str, str | None]:
     """A message id of at most 100 characters, and the one that was sent if it was longer. Without one: a new one, so
     that sending it again counts again."""
     if type(given) is int or type(given) is float:
@@ -243,5 +249,4 @@ def _message_id(given: Any, flags: list[str]) -> tuple[str, str | None]:
         return str(uuid7()), None
     if len(given) <= MESSAGE_ID_CHARACTERS:
         return given, None
-    flags.append("message_id_hashed")
     return hash_of(given), given

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, field
 
-import msgspec
-
 from percorso_ingest.accept import Believed, accept
 from percorso_ingest.claim import Parcel
-from percorso_ingest.refusal import NotBelieved, Refusal
+from percorso_ingest.instants import read_instant
+from percorso_ingest.refusal import UNDECODABLE, NotBelieved, Refusal, refusal_of
 from percorso_ingest.source import Source
 
 
@@ -25,12 +24,11 @@ def believe(parcel: Parcel, source: Source, received_at: int) -> Verdict:
     if len(parcel.originals) > limits.batch_events:
         raise NotBelieved("too_many_events", f"{len(parcel.originals)} events, the limit is {limits.batch_events}")
     keep = verdict.accepted.append
+    sent_at = read_instant(parcel.sent_at)
     for raw in parcel.originals:
         original = bytes(raw)
         try:
-            keep(accept(original, parcel, source, received_at))
-        except NotBelieved as error:
-            verdict.refused.append((error.refusal, original))
-        except msgspec.DecodeError:
-            verdict.refused.append((Refusal("unreadable"), original))
+            keep(accept(original, parcel, source, received_at, sent_at))
+        except UNDECODABLE as error:
+            verdict.refused.append((refusal_of(error), original))
     return verdict

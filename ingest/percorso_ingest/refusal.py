@@ -2,6 +2,8 @@
 
 from typing import Final, Literal, NamedTuple
 
+import msgspec
+
 Reason = Literal[
     "unreadable", "too_large", "wrong_shape", "no_events", "too_many_events", "unknown_type", "name_missing",
     "name_too_long", "identifier_missing", "identifier_unreadable", "identifier_too_long", "previous_id_missing",
@@ -45,6 +47,22 @@ class NotBelieved(Exception):
         super().__init__(reason, detail)
         self.refusal = Refusal(reason, detail)
 
+
+def refusal_of(error: Exception) -> Refusal:
+    """What NotBelieved, a decoder's error, or nesting beyond a decoder's reach says."""
+    if isinstance(error, NotBelieved):
+        return error.refusal
+    if isinstance(error, msgspec.ValidationError):
+        if "out of range" in str(error):
+            return Refusal("number_out_of_range")
+        return Refusal("wrong_shape", str(error))
+    if isinstance(error, RecursionError):
+        return Refusal("too_deep")
+    return Refusal("unreadable", str(error))
+
+
+UNDECODABLE: Final = (NotBelieved, msgspec.DecodeError, RecursionError)
+"""What `refusal_of` explains."""
 
 STATUS: Final[dict[Reason, int]] = {"too_large": 413, "too_many_events": 413}
 """HTTP status of a request that was refused whole, where it is not 400. Every SDK drops what is answered so."""

@@ -33,8 +33,9 @@ class Source:
         object.__setattr__(self, "event_id_start", blake2b(
             b"%d\x1f%b\x1f" % (self.workspace, self.name.encode()), digest_size=16, person=b"event"))
 
-    def event_id(self, message_id: str) -> str:
+    def event_id(self, message_id: str) -> bytes:
         """32 hex digits; the same as `ids.event_id(workspace, source, message_id).hex()`, in a third of the time."""
         hashed = self.event_id_start.copy()
         hashed.update(message_id.encode())
-        return str(hashed.hexdigest())
+        digits: bytes = hashed.hexdigest().encode()
+        return digits

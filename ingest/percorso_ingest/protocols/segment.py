@@ -14,7 +14,7 @@ from percorso_ingest.answers import answer_json
 from percorso_ingest.claim import NOTHING, Parcel
 from percorso_ingest.digestible import may_hold_huge_number
 from percorso_ingest.protocols.port import Protocol, Request
-from percorso_ingest.refusal import NotBelieved
+from percorso_ingest.refusal import UNDECODABLE, NotBelieved, refusal_of
 
 _SINGLE: Final = {
     "track": "track", "identify": "identify", "page": "page", "screen": "screen", "group": "group", "alias": "alias",
@@ -42,8 +42,8 @@ def read_single(request: Request, *, type_: str) -> Parcel:
     """The body is the event."""
     try:
         key = _decode_key(request.body).write_key
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _unreadable(error) from None
+    except UNDECODABLE as error:
+        raise NotBelieved(*refusal_of(error)) from None
     return Parcel(originals=[request.body], single=True, type=type_, write_key=key,
                   sent_at=_header(request, _SENT_AT), suspicious=may_hold_huge_number(request.body))
 
@@ -52,8 +52,8 @@ def read_batch(request: Request, *, imported: bool = False) -> Parcel:
     """`{"batch": [event, ...], "sentAt", "writeKey", "context"}`."""
     try:
         body = _decode_batch(request.body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _unreadable(error) from None
+    except UNDECODABLE as error:
+        raise NotBelieved(*refusal_of(error)) from None
     if body.batch is None:
         raise NotBelieved("wrong_shape", "a batch is an object with the array `batch`")
     if not body.batch:
@@ -68,23 +68,13 @@ def read_batch(request: Request, *, imported: bool = False) -> Parcel:
 def _key_of_first(event: msgspec.Raw) -> Any:
     try:
         return _decode_key(event).write_key
-    except (msgspec.DecodeError, RecursionError):
+    except UNDECODABLE:
         return None
 
 
 def _header(request: Request, name: bytes) -> str | None:
     value = request.headers.get(name)
     return value.decode("latin-1") if value else None
-
-
-def _unreadable(error: Exception) -> NotBelieved:
-    if isinstance(error, msgspec.ValidationError):
-        if "out of range" in str(error):
-            return NotBelieved("number_out_of_range")
-        return NotBelieved("wrong_shape", str(error))
-    if isinstance(error, RecursionError):
-        return NotBelieved("too_deep")
-    return NotBelieved("unreadable", str(error))
 
 
 def routes() -> Mapping[str, Protocol]:

@@ -129,12 +129,13 @@ class Intake:
 
     def _spread(self, verdict: Verdict) -> dict[int, list[bytes]]:
         partition_for = self._bus.partition_for
-        if len(verdict.accepted) == 1:
-            only = verdict.accepted[0]
-            return {partition_for(only.key.encode()): [only.record]}
         spread: dict[int, list[bytes]] = {}
-        for believed in verdict.accepted:
-            spread.setdefault(partition_for(believed.key.encode()), []).append(believed.record)
+        for key, record in verdict.accepted:
+            partition = partition_for(key.encode())
+            if partition in spread:
+                spread[partition].append(record)
+            else:
+                spread[partition] = [record]
         return spread
 
 
