@@ -7,7 +7,7 @@ everything drains at the end. One process that fails ends the host, with its rea
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
@@ -19,8 +19,9 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from percorso_services.health import PATHS, health_app, respond, watch_database
 from percorso_services.listen import port_of
 from percorso_services.process_list import PROCESSES
+from percorso_shared.bus.errors import describe
 from percorso_shared.bus.open import open_bus
-from percorso_shared.bus.port import Bus, BusUnavailable
+from percorso_shared.bus.port import Bus, BusUnavailable, Stop
 from percorso_shared.cannot_run import CannotRun
 from percorso_shared.clock import SystemClock
 from percorso_shared.database import open_pool
@@ -36,9 +37,19 @@ class ProcessFailed(Exception):
     """A process of this host ended though nobody asked it to; the message names it and says why."""
 
     def __init__(self, process: str, error: BaseException | None) -> None:
-        reason = f"{type(error).__name__}: {why(error)}" if error is not None else "it ended by itself"
-        super().__init__(f"{process} stopped: {reason}")
-        self.process, self.reason = process, reason
+        super().__init__(f"{process} stopped: {reason_of(error)}")
+
+
+def reason_of(error: BaseException | None) -> str:
+    """In one line. Only messages that we wrote or that come from the system are repeated: others may quote personal
+    data, and are told by their kind and place."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if error is None:
+        return "it ended by itself"
+    if isinstance(error, CannotRun | Stop | BusUnavailable | OSError):
+        return why(error)
+    return describe(error)
 
 
 @dataclass(frozen=True)
@@ -112,7 +123,9 @@ async def _wait_for_bus(stop: asyncio.Event, *, place: str, connect: Callable[[]
 
 async def _serve(context: Context, processes: dict[str, Any], public: socket.socket | None, private: socket.socket,
                  stop: asyncio.Event, announce: Callable[[], None]) -> None:
-    servers = [_Server(_config(context, _private_app(context, processes)))]
+    private_apps = {
+        name: module.private_app(context) for name, module in processes.items() if hasattr(module, "private_app")}
+    servers = [_Server(_config(context, private_app(health_app(context), private_apps)))]
     tasks: dict[asyncio.Task[None], str] = {}
 
     def start(name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -183,13 +196,10 @@ def _public_app(context: Context, processes: dict[str, Any]) -> ASGIApp:
     return app
 
 
-def _private_app(context: Context, processes: dict[str, Any]) -> ASGIApp:
+def private_app(health: ASGIApp, apps: Mapping[str, ASGIApp]) -> ASGIApp:
     """/v1 and its documentation are profile_api's, the rest is the console's; health is the host's."""
-    apps: dict[str, ASGIApp] = {
-        name: module.private_app(context) for name, module in processes.items() if hasattr(module, "private_app")}
-    health, api = health_app(context), apps.pop("profile_api", _not_found)
-    others = list(apps.values())
-    rest = others[0] if others else api
+    api = apps.get("profile_api", _not_found)
+    rest = next((app for name, app in apps.items() if name != "profile_api"), api)
 
     async def app(scope: Scope, receive: Callable[[], Awaitable[Message]],
                   send: Callable[[Message], Awaitable[None]]) -> None:

@@ -5,6 +5,7 @@ Events are short lower-case sentences. No secret and no personal data is ever lo
 
 import logging
 import sys
+import traceback
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -28,7 +29,8 @@ def configure_logs(level: str, *, process: str, stream: TextIO | None = None) ->
 
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, name_speaker, structlog.processors.add_log_level,
-                    structlog.processors.format_exc_info, _pretty if pretty else _json],
+                    structlog.processors.format_exc_info if level == "debug" else _without_messages,
+                    _pretty if pretty else _json],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=True)
@@ -37,6 +39,19 @@ def configure_logs(level: str, *, process: str, stream: TextIO | None = None) ->
     root.setLevel(max(_LEVELS[level], logging.WARNING))
     logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)  # the host says itself when the database is lost
     logging.captureWarnings(True)
+
+
+def _without_messages(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """An exception as its kind and the places it came through; its message may quote personal data. Messages are
+    shown at the level `debug` only."""
+    error = event.pop("exc_info", None)
+    if error is True or isinstance(error, tuple):
+        error = sys.exc_info()[1] if error is True else error[1]
+    if isinstance(error, BaseException):
+        event["error"] = type(error).__name__
+        event["trace"] = [f"{frame.filename}:{frame.lineno} {frame.name}"
+                          for frame in traceback.extract_tb(error.__traceback__)[-12:]]
+    return event
 
 
 class _ToStructlog(logging.Handler):

@@ -16,8 +16,8 @@ import structlog
 
 from percorso_shared.settings import Settings
 
-FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER = 0.2, 30.0, 60.0
-"""Seconds. A child that worked for a minute begins again with the first pause."""
+FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER = 0.2, 30.0, 10.0
+"""Seconds. A child that lived for ten begins again with the first pause."""
 
 
 def pause_before(restart: int) -> float:
@@ -38,9 +38,9 @@ class ChildPlan:
 class Child:
     """`spawn`, then `begin` once the database is there; `ready` tells when it works; `stop` at the end."""
 
-    def __init__(self, plan: ChildPlan, lock: int, changed: Callable[[str, str | None], None]) -> None:
-        """`lock` is a descriptor to be inherited. `changed(name, reason)` is called when the child stops working, and
-        with None when it works."""
+    def __init__(self, plan: ChildPlan, lock: int, changed: Callable[[str | None], None]) -> None:
+        """`lock` is a descriptor to be inherited. `changed(reason)` is called when the child stops working, and with
+        None when it works."""
         self.plan, self._lock, self._changed = plan, lock, changed
         self.ready: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._process: asyncio.subprocess.Process | None = None
@@ -82,12 +82,12 @@ class Child:
                 return
             restart = 1 if time.monotonic() - began > STEADY_AFTER else restart + 1
             pause, reason = pause_before(restart), self._reason or _reason_of(code)
-            self._changed(self.plan.name, f"restarting: {reason}")
+            self._changed(f"restarting: {reason}")
             log.error(f"the {self.plan.name} ended ({reason}); starting them again in {pause:g} s")
             await asyncio.sleep(pause)
 
     def tell_others(self, others: dict[str, str | None]) -> None:
-        """What the other children's state is: name -> why it cannot work, None if it can."""
+        """The state of others that this child's /readyz shows: name -> why it cannot work, None if it can."""
         self._others = others
         if self._settings and others:
             self._write(msgspec.json.encode({"others": others}) + b"\n")
@@ -123,7 +123,7 @@ class Child:
             if "failed" in answer:
                 self._reason = answer["failed"]
             if "ready" in answer:
-                self._changed(self.plan.name, None)
+                self._changed(None)
                 if not self.ready.done():
                     self.ready.set_result(answer["ready"])
 

@@ -54,15 +54,10 @@ async def up(settings: Settings, *, fresh: bool) -> None:
         if fresh:
             await _remove_everything(settings)
         plans = (ChildPlan("ports", PORTS, public, private), ChildPlan("workers", WORKERS, None, inner))
-        others: dict[str, dict[str, str | None]] = {plan.name: {} for plan in plans}
-
-        def changed(name: str, reason: str | None) -> None:
-            for child in children:
-                if child.plan.name != name:
-                    others[child.plan.name][name] = reason
-                    child.tell_others(others[child.plan.name])
-
-        children += [Child(plan, lock, changed) for plan in plans]
+        ports = Child(plans[0], lock, lambda reason: None)
+        workers = Child(plans[1], lock, lambda reason: ports.tell_others({"workers": reason}))
+        ports.tell_others({"workers": "starting"})
+        children += [ports, workers]
         try:
             for child in children:
                 await child.spawn()
