@@ -47,7 +47,7 @@ class Place(NamedTuple):
     home: bytes | None
     slice: bytes | None
     profile: bytes | None
-    """A hint."""
+    """A hint; None where `slice` is the answer, and with a home but no slice: shared, and nobody's."""
 
 
 NOWHERE = Place(None, None, None, None)
@@ -231,6 +231,6 @@ def _place(touch: Touch, known: Mapping[bytes, KnownLink], slices: Mapping[bytes
     entry = known[signature.link]
     cuts = slices.get(entry.home) if entry.home is not None and slices and not signature.strong else None
     if cuts is None:
-        return Place(signature.link, entry.home, None, entry.profile)
+        return Place(signature.link, entry.home, None, entry.profile or entry.home)
     owner = owner_at(cuts, touch.time)
-    return Place(signature.link, entry.home if owner is not None else None, owner, None)
+    return Place(signature.link, entry.home, owner, None)

@@ -54,7 +54,8 @@ async def add_new(connection: Connection, workspace: int, policy: Policy, uses: 
     groups = Union()
     member: dict[bytes, bytes] = {}
     for use in uses:
-        usable = [atom.id for atom in use.signature.atoms if not atom.blocked] or [use.signature.atoms[0].id]
+        usable: list[bytes] = [atom.id for atom in use.signature.atoms if not atom.blocked]
+        usable = usable or [use.signature.atoms[0].id]
         member[use.signature.link] = usable[0]
         for id_ in usable:
             groups.join(usable[0], id_)
@@ -85,8 +86,9 @@ def _guess(atoms: Mapping[bytes, Atom], there: Mapping[bytes, Pointer], uses: Se
     """Pointers of the atoms that are not there, each at the profile of its link's strongest atom."""
     pointers: dict[bytes, Pointer] = {}
     for use in uses:
-        usable = [atom for atom in use.signature.atoms if _usable(atom, there)]
-        strongest = min(usable, key=lambda atom: atom.strength, default=None)
+        usable = [atom for atom in use.signature.atoms if not _is(atom, there, State.BLOCKED)]
+        active = [atom for atom in usable if not _is(atom, there, State.HUB)]
+        strongest = min(active or usable, key=lambda atom: atom.strength, default=None)
         births.homes[use.signature.link] = strongest.id if strongest is not None else None
         found = there.get(strongest.id) if strongest is not None else None
         for atom in use.signature.atoms:
@@ -100,9 +102,10 @@ def _guess(atoms: Mapping[bytes, Atom], there: Mapping[bytes, Pointer], uses: Se
     return pointers
 
 
-def _usable(atom: Atom, there: Mapping[bytes, Pointer]) -> bool:
+def _is(atom: Atom, there: Mapping[bytes, Pointer], least: State) -> bool:
+    """Is the atom's state, as far as it is known, `least` or worse?"""
     known = there.get(atom.id)
-    return not atom.blocked if known is None else known.state < State.HUB
+    return atom.blocked or (known is not None and known.state >= least)
 
 
 async def _write(connection: Connection, workspace: int, atoms: Mapping[bytes, Atom], there: Mapping[bytes, Pointer],

@@ -42,12 +42,12 @@ async def add_fact(connection: Connection, workspace: int, fact: bytes, op: Lite
         raise FactRefused(f"a {op} names {'one identifier' if op == 'block' else 'two identifiers'}")
     if op == "block" and named[0].blocked:
         raise FactRefused(f"{named[0].type}:{named[0].value} is on the block list already")
-    ids = [atom_id(workspace, one.type, one.value) for one in named]
+    ids: list[bytes] = [atom_id(workspace, one.type, one.value) for one in named]
     if len(set(ids)) < len(ids):
         raise FactRefused(f"both names are the same identifier: {named[0].type}:{named[0].value}")
     await _announce(connection, workspace, dict(zip(ids, named, strict=True)))
     await postgres.lock(connection, workspace)
-    first, second = (*sorted(ids), None)[:2]
+    first, second = min(ids), max(ids) if len(ids) > 1 else None
     if not await facts_postgres.add_fact(connection, workspace, fact, op, first, second, author, reason, now_ms):
         return Changes()
     return await _settle(connection, workspace, policy, Fact(fact, op, first, second), now_ms)

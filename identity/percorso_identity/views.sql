@@ -25,3 +25,7 @@ CREATE OR REPLACE VIEW identity.slices AS
 
 CREATE OR REPLACE VIEW identity.touchpoints AS
     SELECT workspace_id, event_id, link_id, event_time, source, received_at FROM identity.dedup;
+
+-- Edges that a guard refuses at present; `a` is the stronger identifier.
+CREATE OR REPLACE VIEW identity.refusals AS
+    SELECT workspace_id, a, b, rule, event_id, event_time FROM identity.refusal;

@@ -1,0 +1,1 @@
+"""`percorso check identity FILE`: cases of who is who, on the real engine and database."""
