@@ -30,7 +30,8 @@ class Pages:
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=jinja2.StrictUndefined,
             trim_blocks=True, lstrip_blocks=True)
-        self._templates.filters.update(when=when, value=show_value, address=person_address)
+        self._templates.filters.update(when=when, value=show_value, address=person_address,
+                                       called=short_name)
 
     def answer(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
         """A page, or a part of one, in the visitor's language."""
@@ -77,6 +78,12 @@ def show_value(value: Any) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return json.dumps(value, ensure_ascii=False)
+
+
+def short_name(identifier: Mapping[str, Any]) -> str:
+    """What a list calls somebody: the long random id of a browser or device is cut."""
+    value = str(identifier["value"])
+    return f"{value[:8]}…" if identifier["type"] in ("anonymous_id", "device_id") and len(value) > 12 else value
 
 
 def person_address(identifier: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from percorso_identity.normalise import normalise
 from percorso_identity.policy import Policy
 from percorso_profile.fold import Said, State
-from percorso_profile.postgres import read_profiles
+from percorso_profile.views import profile_of
 from percorso_services.console.reads.touchpoints import Touchpoint, about
 from percorso_shared import history
 from percorso_shared.clock import to_datetime
@@ -59,6 +59,9 @@ class Person:
     traits: Sequence[Trait]
     consent: Sequence[Trait]
     account: str | None
+    touchpoints: int
+    by_name: Sequence[tuple[str, int]]
+    """How often they did what, the most frequent first."""
 
     @property
     def title(self) -> str:
@@ -120,10 +123,10 @@ async def find_profile(connection: Any, text: str) -> bytes | None:
 
 async def read_person(connection: Any, profile_id: bytes) -> Person:
     rows = await connection.fetch(_IDENTIFIERS, WORKSPACE, profile_id)
-    documents = await read_profiles(connection, WORKSPACE, [profile_id])
-    state = documents[profile_id].state if profile_id in documents else State()
-    return Person(profile_id, [Identifier(*row) for row in rows], _traits(state), _consent(state),
-                  state.account[0].value if state.account else None)
+    profile = await profile_of(connection, WORKSPACE, profile_id)
+    return Person(
+        profile_id, [Identifier(*row) for row in rows], _traits(profile.state), _consent(profile.state),
+        profile.account, profile.touchpoints, sorted(profile.by_name.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 async def timeline_of(connection: Any, profile_id: bytes, before_ms: int | None, limit: int) -> list[Touchpoint]:

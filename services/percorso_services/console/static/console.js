@@ -3,8 +3,8 @@
   "use strict";
   var MOST = 200;
   var language = document.documentElement.lang;
-  var clock = new Intl.DateTimeFormat(language, {hour: "2-digit", minute: "2-digit", second: "2-digit"});
-  var calendar = new Intl.DateTimeFormat(language, {dateStyle: "medium", timeStyle: "medium"});
+  var clock = new Intl.DateTimeFormat(language, {hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"});
+  var calendar = new Intl.DateTimeFormat(language, {dateStyle: "medium", timeStyle: "medium", hourCycle: "h23"});
 
   function localTimes(root) {
     root.querySelectorAll("time[datetime]:not([data-local])").forEach(function (element) {

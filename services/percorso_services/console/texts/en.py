@@ -41,6 +41,7 @@ EN: Mapping[str, str] = {
     "empty_tag": "On your own site: one line in the page.",
     "empty_curl": "Or from the command line:",
     "touchpoint": "Touchpoint",
+    "touchpoints": "Touchpoints",
     "of_nobody": "nobody’s",
     "happened": "Happened",
     "received": "Received",
@@ -147,8 +148,7 @@ EN: Mapping[str, str] = {
                    "terminal, the link is in the file first-visit of the data folder. Open that link once in this "
                    "browser.",
     "used_title": "This link does not work any more",
-    "used_lead": "It works once, for 24 hours, until the next start. Start `percorso up` again and it gives a new one."
-                 "It works once, for 24 hours, until the next start. Start `percorso up` again and it gives a new one.",
+    "used_lead": "It works once, for 24 hours, until the next start. Start `percorso up` again and it gives a new one.",
     "forged_title": "That did not come from this page",
     "forged_lead": "Go back, load the page again and try once more.",
     "missing_title": "This page does not exist",

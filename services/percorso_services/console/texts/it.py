@@ -41,6 +41,7 @@ IT: Mapping[str, str] = {
     "empty_tag": "Nel tuo sito: una riga nella pagina.",
     "empty_curl": "Oppure dalla riga di comando:",
     "touchpoint": "Touchpoint",
+    "touchpoints": "Touchpoint",
     "of_nobody": "di nessuno",
     "happened": "Avvenuto",
     "received": "Ricevuto",
@@ -148,8 +149,7 @@ IT: Mapping[str, str] = {
     "closed_lead": "A ogni avvio `percorso up` mostra un link per la prima visita; se non gira in un terminale, il link"
                    " è nel file first-visit della cartella dei dati. Apri quel link una volta in questo browser.",
     "used_title": "Questo link non funziona più",
-    "used_lead": "Vale una volta sola, per 24 ore, fino al prossimo avvio. Riavvia `percorso up` e ne avrai uno nuovo."
-                 "Vale una volta sola, per 24 ore, fino al prossimo avvio. Riavvia `percorso up` e ne avrai uno nuovo.",
+    "used_lead": "Vale una volta sola, per 24 ore, fino al prossimo avvio. Riavvia `percorso up` e ne avrai uno nuovo.",
     "forged_title": "Questo non veniva da questa pagina",
     "forged_lead": "Torna indietro, ricarica la pagina e riprova.",
     "missing_title": "Questa pagina non c’è",
