@@ -88,7 +88,8 @@ class ConsoleWorld:
                     "INSERT INTO orchestrator.decision (workspace_id, journey, version, run_id, person, at, step, "
                     "kind, reason, detail, event_id, recorded_at) "
                     "VALUES ($1, 'demo-registration', 1, $2, $3, $4, $5, $6, $7, $8, $9, $4)",
-                    WORKSPACE, bytes.fromhex(RUN), person, at + timedelta(seconds=seconds), step, kind, reason, msgspec.json.encode(detail).decode(),
+                    WORKSPACE, bytes.fromhex(RUN), person, at + timedelta(seconds=seconds), step, kind, reason,
+                    msgspec.json.encode(detail).decode(),
                     bytes.fromhex(entry["event_id"]) if kind == "entered" else None)
             await connection.execute(
                 'INSERT INTO orchestrator.mail (workspace_id, mail_id, "to", subject, text, html, headers, at) '
