@@ -3,13 +3,17 @@
 import asyncio
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
+
+from kafka_broker import NoKafka, any_broker
 from percorso_shared.database import open_pool
 from percorso_shared.embedded_postgres import EmbeddedPostgres
 from percorso_shared.migrate import migrate
@@ -55,3 +59,28 @@ async def pool(database_url: str) -> AsyncIterator["asyncpg.Pool"]:
     opened = await open_pool(database_url, name="test", min_size=1, max_size=6)
     yield opened
     opened.terminate()
+
+
+@pytest.fixture(scope="session")
+def kafka(pytestconfig: pytest.Config) -> Iterator[Any]:
+    """A real Apache Kafka broker (see kafka_broker.py), one for the whole run. Without one the tests that need it are
+    skipped, and in CI they fail."""
+    folder = Path(tempfile.mkdtemp(prefix="percorso-kafka-", dir=os.environ.get("PERCORSO_TEST_DIR")))
+    broker = None
+    try:
+        try:
+            broker = any_broker(folder, heap=os.environ.get("PERCORSO_TEST_KAFKA_HEAP", "512m"))
+            broker.start()
+        except NoKafka as error:
+            if os.environ.get("PERCORSO_CI") or os.environ.get("CI"):
+                pytest.fail(f"no Apache Kafka for the tests: {error}", pytrace=False)
+            pytest.skip(f"no Apache Kafka for the tests: {error}")
+        capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled():
+            sys.stdout.write(f"\nApache Kafka broker {broker.version} at {broker.bootstrap}\n")
+            sys.stdout.flush()
+        yield broker
+    finally:
+        if broker is not None:
+            broker.stop()
+        shutil.rmtree(folder, ignore_errors=True)

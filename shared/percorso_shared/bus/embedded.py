@@ -33,12 +33,12 @@ POLL_S = 1.0
 
 _READ = f"""
 SELECT first, body FROM (
-    SELECT first, count, body, sum(count) OVER before AS records, sum(size) OVER before AS bytes FROM (
+    SELECT first, size, body, sum(count) OVER before AS records, sum(size) OVER before AS bytes FROM (
         SELECT first, count, size, body FROM bus.log
         WHERE topic = $1 AND partition = $2 AND first > $3 - {MAX_RECORDS} AND first + count > $3
         ORDER BY first LIMIT 256) near
     WINDOW before AS (ORDER BY first ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) counted
-WHERE records IS NULL OR (records < $4 AND bytes < {MAX_BYTES}) ORDER BY first
+WHERE records IS NULL OR (records < $4 AND bytes + size <= {MAX_BYTES}) ORDER BY first
 """
 _ENDS = "SELECT partition, next FROM bus.head WHERE topic = $1"
 _UNREAD = """

@@ -11,7 +11,7 @@ import structlog
 
 from percorso_shared import topics
 from percorso_shared.accounting import account
-from percorso_shared.bus.codec import header_of
+from percorso_shared.bus.codec import MAX_BYTES, header_of
 from percorso_shared.bus.connections import Connections
 from percorso_shared.bus.errors import LostPartition, describe, is_transient
 from percorso_shared.bus.metrics import BusMetrics
@@ -100,7 +100,7 @@ class Feed:
         if not records:
             return records
         self._cursor = records[-1].position + 1
-        if len(records) < limit // 4:
+        if len(records) < limit // 4 and sum(len(record.value) for record in records) < MAX_BYTES // 2:
             if linger:
                 await asyncio.sleep(linger)
             records += await self._top_up(limit - len(records))
