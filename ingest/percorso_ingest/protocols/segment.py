@@ -61,7 +61,7 @@ def read_batch(request: Request, *, imported: bool = False) -> Parcel:
     return Parcel(
         originals=body.batch, single=False, write_key=body.write_key or _key_of_first(body.batch[0]),
         sent_at=body.sent_at if body.sent_at is not None else _header(request, _SENT_AT),
-        context=body.context if body.context != NOTHING else NOTHING, flags=("imported",) if imported else (),
+        context=body.context, flags=("imported",) if imported else (),
         suspicious=may_hold_huge_number(request.body))
 
 

@@ -19,6 +19,7 @@ class Parts:
         self.sources = Sources()
         self.counters = Counters(context.metrics)
         self.in_flight = InFlight(IN_FLIGHT_BYTES)
+        self.intake = Intake(context.bus, self.sources, context.clock, self.counters)
         self.app: ASGIApp = public_port(
-            Intake(context.bus, self.sources, context.clock, self.counters), self.sources, all_routes(),
-            self.in_flight, self.counters, public_routes(context, self.sources))
+            self.intake, self.sources, all_routes(), self.in_flight, self.counters,
+            public_routes(context, self.sources))
