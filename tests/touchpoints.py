@@ -1,5 +1,6 @@
 """Builds records as they stand on the bus."""
 
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
@@ -41,10 +42,11 @@ def resolved_batch(*records: dict[str, Any], partition: int = 0) -> Batch:
     return _batch(RESOLVED, records, partition)
 
 
-def moves_batch(*moves: list[tuple[str, str, str]], workspace: int = 1, partition: int = 0) -> Batch:
+def moves_batch(*moves: list[tuple[str, str, str]], recuts: Sequence[tuple[str, int | None, int | None]] = (),
+                workspace: int = 1, partition: int = 0) -> Batch:
     return _batch(IDENTITY_CHANGED, [
         {"schema": 1, "stage": "identity_worker", "origin": (0, index), "seq": index, "workspace": workspace,
-         "moves": found, "cause": "touchpoint"} for index, found in enumerate(moves)], partition)
+         "moves": found, "cause": "touchpoint", "recuts": recuts} for index, found in enumerate(moves)], partition)
 
 
 def _batch(topic: str, records: Any, partition: int) -> Batch:

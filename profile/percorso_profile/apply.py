@@ -7,7 +7,7 @@ A merge may commit while a batch is folded. So profiles are locked first and the
 the merge is seen here, or whoever handles `identity.changed` waits for the lock and then reads what was written here.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,13 +16,12 @@ from percorso_profile import postgres
 from percorso_profile.append import Row, append
 from percorso_profile.fold import State, absorb, join
 from percorso_profile.partitions import Month, ensure_months, months_of
-from percorso_profile.postgres import NO_SLICE, Document, Key, Person
+from percorso_profile.places import Place, fold_beside_others, places_of
+from percorso_profile.postgres import Counters, Document, Key, Person, add_one
+from percorso_profile.recut import fold_slices_anew
 from percorso_profile.said import AccountSays, Touchpoint, says, says_of_account
 from percorso_shared.names import canonical_name
 from percorso_shared.topics import IdentityChanged, Resolved
-
-NOBODYS = b"\xff" * 16
-"""In place of a slice's owner: touchpoints of a shared device that are nobody's."""
 
 _TOUCHPOINT = msgspec.json.Decoder(Touchpoint)
 _NO_CHANGES: dict[str, Any] = {}
@@ -40,6 +39,8 @@ class Outcome(NamedTuple):
     """What became of one touchpoint."""
 
     source: str
+    owner: bytes | None
+    """The atom through which it is its person's: the link's home or, of a shared device, the owner of the slice."""
     profile: bytes | None
     """None: nobody's."""
     version: int
@@ -58,17 +59,14 @@ class Applied(NamedTuple):
 class _Batch:
     """A batch, taken apart in memory."""
 
-    def __init__(self, workspace: int, records: Sequence[Resolved]) -> None:
+    def __init__(self, records: Sequence[Resolved]) -> None:
         self.rows: list[Row] = []
-        self.counters: dict[tuple[bytes, bytes, str], list[int]] = {}
-        self.owners: list[bytes | None] = []
-        """Per record: the atom whose person it is."""
-        self.said: dict[int, tuple[Key | None, State]] = {}
+        self.homes: list[bytes | None] = []
+        self.said: dict[int, State] = {}
         """Index -> what it says of its person."""
         self.of_accounts: list[AccountSays] = []
         names: dict[str, str] = {}
-        from_hex, decode = bytes.fromhex, _TOUCHPOINT.decode
-        counters, rows, owners = self.counters, self.rows, self.owners
+        from_hex, decode, rows, homes = bytes.fromhex, _TOUCHPOINT.decode, self.rows, self.homes
         for index, record in enumerate(records):
             payload = bytes(record.touchpoint)
             try:
@@ -80,63 +78,54 @@ class _Batch:
                 if touchpoint.type == "group" and (account := says_of_account(touchpoint, record.event_id)):
                     self.of_accounts.append(account)
                 link = None if record.link is None else from_hex(record.link)
+                homes.append(None if record.home is None else from_hex(record.home))
                 event = from_hex(record.event_id)
             except (msgspec.MsgspecError, ValueError) as error:
                 raise Undigestible(index, str(error)) from error
-            at = touchpoint.timestamp
-            rows.append(Row(link, at, event, touchpoint.received_at, touchpoint.source, touchpoint.type,
-                            touchpoint.name, name, payload))
-            owner, slice_ = _owner_of(record)
-            owners.append(owner)
-            if link is not None:
-                count = counters.get((link, slice_, name))
-                if count is None:
-                    counters[link, slice_, name] = [1, at, at]
-                else:
-                    count[0] += 1
-                    if at < count[1]:
-                        count[1] = at
-                    elif at > count[2]:
-                        count[2] = at
+            rows.append(Row(link, touchpoint.timestamp, event, touchpoint.received_at, touchpoint.source,
+                            touchpoint.type, touchpoint.name, name, payload))
             if state is not None:
-                self.said[index] = (None if link is None else (link, slice_)), state
+                self.said[index] = state
 
-
-def _owner_of(record: Resolved) -> tuple[bytes | None, bytes]:
-    """(the atom whose person it is, the slice under which its state is kept)."""
-    if record.slice is not None:
-        owner = bytes.fromhex(record.slice)
-        return owner, owner
-    if record.home is None:
-        return None, NO_SLICE
-    if record.profile is None:
-        return None, NOBODYS
-    return bytes.fromhex(record.home), NO_SLICE
+    def counters(self, places: Sequence[Place]) -> Counters:
+        counters: Counters = {}
+        for row, place in zip(self.rows, places, strict=True):
+            if row.link is not None:
+                add_one(counters, (row.link, place.slice, row.canonical_name), row.event_time)
+        return counters
 
 
 async def apply_resolved(connection: Any, workspace: int, records: Sequence[Resolved], now_ms: int,
                          known: Collection[Month] = ()) -> Applied:
     """`records` are touchpoints of one workspace, each for the first time (identity drops duplicates). `known`: months
     that are known to have a partition. Raises Undigestible."""
-    batch = _Batch(workspace, records)
+    batch = _Batch(records)
+    await fold_beside_others(connection, workspace)
+    places = await places_of(connection, workspace, [
+        (row.link, home, row.event_time) for row, home in zip(batch.rows, batch.homes, strict=True)])
+    keys: dict[int, Key] = {
+        index: (link, places[index].slice) for index in batch.said if (link := batch.rows[index].link) is not None}
     months = months_of(row.event_time for row in batch.rows)
     await ensure_months(connection, [month for month in months if month not in known])
     await append(connection, workspace, now_ms, batch.rows)
-    await postgres.count(connection, workspace, batch.counters)
-    links = await postgres.lock_links(
-        connection, workspace, {key for key, _ in batch.said.values() if key is not None})
-    people, documents = await _people(connection, workspace, batch)
-    outcomes = _fold(batch, links, people, documents)
+    await postgres.count(connection, workspace, batch.counters(places))
+    links = await postgres.lock_links(connection, workspace, set(keys.values()))
+    for index, key in keys.items():
+        absorb(links[key], batch.said[index])
+    owners = [place.owner for place in places]
+    people, documents = await _people(connection, workspace, owners, batch.said)
+    outcomes = _fold(batch, owners, people, documents)
     await postgres.write_links(connection, workspace, links)
     await postgres.write_profiles(connection, workspace, documents)
     await _apply_to_accounts(connection, workspace, batch.of_accounts)
     return Applied(outcomes, months)
 
 
-async def _people(connection: Any, workspace: int, batch: _Batch) -> tuple[dict[bytes, Person], dict[bytes, Document]]:
+async def _people(connection: Any, workspace: int, owners: Sequence[bytes | None], said: Collection[int],
+                  ) -> tuple[dict[bytes, Person], dict[bytes, Document]]:
     """Atom -> person for the whole batch; and, locked, the documents that the batch may change or has to make."""
-    people = await postgres.people_of(connection, workspace, {owner for owner in batch.owners if owner is not None})
-    speakers = {owner for index in batch.said if (owner := batch.owners[index]) is not None}
+    people = await postgres.people_of(connection, workspace, {owner for owner in owners if owner is not None})
+    speakers = {owner for index in said if (owner := owners[index]) is not None}
     speakers |= {atom for atom, person in people.items() if person.version == 0}
     locked: set[bytes] = set()
     wanted = {people[atom].profile for atom in speakers if atom in people}
@@ -150,26 +139,24 @@ async def _people(connection: Any, workspace: int, batch: _Batch) -> tuple[dict[
     return people, await postgres.read_profiles(connection, workspace, wanted)
 
 
-def _fold(batch: _Batch, links: dict[Key, State], people: dict[bytes, Person], documents: dict[bytes, Document],
-          ) -> list[Outcome]:
+def _fold(batch: _Batch, owners: Sequence[bytes | None], people: Mapping[bytes, Person],
+          documents: Mapping[bytes, Document]) -> list[Outcome]:
     """The step of the stream, in the batch's order."""
     outcomes: list[Outcome] = []
-    for index, (row, owner) in enumerate(zip(batch.rows, batch.owners, strict=True)):
+    for index, (row, owner) in enumerate(zip(batch.rows, owners, strict=True)):
         person = None if owner is None else people.get(owner)
-        said = batch.said.get(index)
-        if said is not None and said[0] is not None:
-            absorb(links[said[0]], said[1])
         if person is None:
-            outcomes.append(Outcome(row.source, None, 0, _NO_CHANGES))
+            outcomes.append(Outcome(row.source, None, None, 0, _NO_CHANGES))
             continue
         document = documents.get(person.profile)
         if document is None:
-            outcomes.append(Outcome(row.source, person.profile, person.version, _NO_CHANGES))
+            outcomes.append(Outcome(row.source, owner, person.profile, person.version, _NO_CHANGES))
             continue
         changed = _NO_CHANGES
+        said = batch.said.get(index)
         if said is not None:
             document.said = True
-            changes = absorb(document.state, said[1])
+            changes = absorb(document.state, said)
             changed = changes.traits
             if changes and document.version > 0:
                 document.changed = True
@@ -177,7 +164,7 @@ def _fold(batch: _Batch, links: dict[Key, State], people: dict[bytes, Person], d
         if document.version == 0:
             document.changed = True
             document.version = 1
-        outcomes.append(Outcome(row.source, person.profile, document.version, changed))
+        outcomes.append(Outcome(row.source, owner, person.profile, document.version, changed))
     return outcomes
 
 
@@ -190,11 +177,17 @@ async def _apply_to_accounts(connection: Any, workspace: int, said: Sequence[Acc
     await postgres.write_accounts(connection, workspace, documents)
 
 
-async def apply_moves(connection: Any, workspace: int, changes: Sequence[IdentityChanged]) -> None:
+async def apply_changes(connection: Any, workspace: int, changes: Sequence[IdentityChanged]) -> None:
     """Folds the documents of all people that merged or split again, from the states of the links that are theirs now;
-    drops those of profiles that are no more. A document's version is then above that of all it came from."""
+    drops those of profiles that are no more. A document's version is then above that of all it came from.
+
+    Where a shared identifier has other owners than before, the states of its links are folded anew from the history.
+    """
+    recut = {bytes.fromhex(recut.atom) for change in changes for recut in change.recuts}
     moves = [(bytes.fromhex(move.before), bytes.fromhex(move.after)) for change in changes for move in change.moves]
     affected = {profile for move in moves for profile in move if profile}
+    if recut:
+        affected |= await fold_slices_anew(connection, workspace, recut)
     if not affected:
         return
     await postgres.lock_profiles(connection, workspace, affected)

@@ -5,7 +5,7 @@ nobody can add a row between a lock and the read that follows it. Reads by key g
 a table without statistics cannot turn them into scans.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,6 +17,8 @@ NO_SLICE = bytes(16)
 
 Key = tuple[bytes, bytes]
 """(link, slice)."""
+Counters = dict[tuple[bytes, bytes, str], list[int]]
+"""(link, slice, canonical name) -> [touchpoints, first, last]; instants in ms, event time."""
 
 _COUNT = """
 INSERT INTO profile.counter AS c
@@ -150,8 +152,20 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-async def count(connection: Any, workspace: int, counters: Mapping[tuple[bytes, bytes, str], Sequence[int]]) -> None:
-    """(link, slice, canonical name) -> [touchpoints, first, last]."""
+def add_one(counters: Counters, key: tuple[bytes, bytes, str], at: int) -> None:
+    count = counters.get(key)
+    if count is None:
+        counters[key] = [1, at, at]
+        return
+    count[0] += 1
+    if at < count[1]:
+        count[1] = at
+    elif at > count[2]:
+        count[2] = at
+
+
+async def count(connection: Any, workspace: int, counters: Counters) -> None:
+    """Adds to what is counted already."""
     if not counters:
         return
     keys = sorted(counters)

@@ -5,7 +5,7 @@ CREATE OR REPLACE VIEW profile.people AS
     FROM profile.profile WHERE version > 0;
 
 CREATE OR REPLACE VIEW profile.events AS
-    SELECT workspace_id, link_id, event_time, event_id, received_at, source, type, name, canonical_name,
+    SELECT workspace_id, link_id, event_time, event_id, received_at, folded_at, source, type, name, canonical_name,
            touchpoint::json AS touchpoint
     FROM profile.event;
 

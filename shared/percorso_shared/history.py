@@ -23,12 +23,13 @@ WHERE l.home = ANY($2::uuid[])
 """
 
 _SLICES = """
-SELECT atom_id, since, until, owner FROM identity.slices WHERE workspace_id = $1 AND atom_id = ANY($2::uuid[])
+SELECT atom_id, nullif(since, '-infinity') AS since, nullif(until, 'infinity') AS until, owner
+FROM identity.slices WHERE workspace_id = $1 AND atom_id = ANY($2::uuid[])
 """
 
 _SCAN = """
-SELECT k.person, e.link_id, e.event_id, e.event_time, e.received_at, e.source, e.type, e.name, e.canonical_name,
-       e.touchpoint::text AS touchpoint
+SELECT k.person, e.link_id, e.event_id, e.event_time, e.received_at, e.folded_at, e.source, e.type, e.name,
+       e.canonical_name, e.touchpoint::text AS touchpoint
 FROM unnest($2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[]) AS k (link, person, since, until)
 CROSS JOIN LATERAL (
     SELECT * FROM profile.events e
@@ -40,8 +41,21 @@ CROSS JOIN LATERAL (
 ORDER BY e.event_time DESC, e.event_id DESC LIMIT $9
 """
 
+_PEOPLE = """
+SELECT p.profile_id
+FROM unnest($2::uuid[], $3::timestamptz[]) WITH ORDINALITY AS k (link, at, place)
+LEFT JOIN LATERAL (
+    SELECT home FROM identity.links l WHERE l.workspace_id = $1 AND l.link_id = k.link LIMIT 1) l ON true
+LEFT JOIN LATERAL (
+    SELECT owner, true AS shared FROM identity.slices s
+    WHERE s.workspace_id = $1 AND s.atom_id = l.home AND s.since <= k.at AND k.at < s.until LIMIT 1) s ON true
+LEFT JOIN LATERAL (
+    SELECT profile_id FROM identity.pointers p
+    WHERE p.workspace_id = $1 AND p.atom_id = CASE WHEN s.shared THEN s.owner ELSE l.home END LIMIT 1) p ON true
+ORDER BY k.place
+"""
+
 _MIN, _MAX = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-"""PostgreSQL's infinities, as asyncpg says them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,8 @@ class PastTouchpoint:
     event_time: int
     """ms since 1970."""
     received_at: int
+    folded_at: int
+    """When it became part of the profile."""
     source: str
     type: str
     name: str
@@ -82,19 +98,27 @@ async def spans_of(connection: Any, workspace: int, persons: Iterable[bytes]) ->
     person_of = {row["atom_id"]: row["profile_id"] for row in pointers}
     if not person_of:
         return []
-    links = await _links_at(connection, workspace, person_of)
+    links = await links_at(connection, workspace, person_of)
     slices = await connection.fetch(_SLICES, workspace, sorted({atom for link in links for atom in link["atoms"]}))
     sliced = {row["atom_id"] for row in slices}
     spans = [Span(link["link_id"], person_of[link["home"]]) for link in links if link["home"] not in sliced]
     mine = [row for row in slices if row["owner"] in person_of]
     if mine:
-        shared = await _links_at(connection, workspace, {row["atom_id"] for row in mine})
+        shared = await links_at(connection, workspace, {row["atom_id"] for row in mine})
         spans += [Span(link["link_id"], person_of[row["owner"]], row["owner"], row["since"], row["until"])
                   for row in mine for link in shared if link["home"] == row["atom_id"]]
     return spans
 
 
-async def _links_at(connection: Any, workspace: int, homes: Iterable[bytes]) -> Any:
+async def people_of_links(connection: Any, workspace: int, touches: Sequence[tuple[bytes | None, datetime]],
+                          ) -> list[bytes | None]:
+    """(link, event time) -> whose touchpoint that is at present, in the given order. None: nobody's."""
+    rows = await connection.fetch(
+        _PEOPLE, workspace, [link for link, _ in touches], [at for _, at in touches]) if touches else ()
+    return [row["profile_id"] for row in rows]
+
+
+async def links_at(connection: Any, workspace: int, homes: Iterable[bytes]) -> Any:
     """Links at home with one of these atoms. The link of a single atom has the id that its atom says."""
     ordered = sorted(homes)
     return await connection.fetch(_LINKS, workspace, ordered, [link_id(workspace, (atom,)) for atom in ordered])
@@ -119,6 +143,6 @@ async def scan(connection: Any, workspace: int, persons: Sequence[bytes], names:
         clock.to_datetime(before[0]) if before else None, before[1] if before else None)
     return [PastTouchpoint(
         person=row["person"], link_id=row["link_id"], event_id=row["event_id"],
-        event_time=clock.to_ms(row["event_time"]), received_at=clock.to_ms(row["received_at"]), source=row["source"],
-        type=row["type"], name=row["name"], canonical_name=row["canonical_name"],
-        touchpoint=row["touchpoint"].encode()) for row in reversed(rows)]
+        event_time=clock.to_ms(row["event_time"]), received_at=clock.to_ms(row["received_at"]),
+        folded_at=clock.to_ms(row["folded_at"]), source=row["source"], type=row["type"], name=row["name"],
+        canonical_name=row["canonical_name"], touchpoint=row["touchpoint"].encode()) for row in reversed(rows)]

@@ -10,6 +10,7 @@ import pytest
 
 from identity_rows import IdentityRows
 from percorso_profile.partitions import Month
+from percorso_profile.views import profile_of
 from percorso_services.profile_worker.worker import ProfileWorker
 from percorso_shared.bus.port import Batch, PoisonRecord, Record, Stop
 from percorso_shared.clock import to_datetime
@@ -37,7 +38,8 @@ async def document(pool: asyncpg.Pool, profile: bytes) -> dict[str, Any] | None:
 async def waits_for_a_lock(pool: asyncpg.Pool) -> None:
     async with asyncio.timeout(10):
         while not await pool.fetchval(  # noqa: ASYNC110
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"):
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND wait_event_type = 'Lock'"):
             await asyncio.sleep(0)
 
 
@@ -199,6 +201,46 @@ async def test_touchpoints_of_a_shared_device_are_the_slices_owner_s(pool, ident
     found = await document(pool, nora)
     assert found is not None
     assert found["traits"] == {"size": 38}
+
+
+async def test_a_late_login_gives_its_interval_to_another_owner(pool, identity):
+    for user in ("kevin", "nora"):
+        await identity.link(f"user_id:{user}", "device_id:tab")
+    tablet = await identity.link("device_id:tab", profile="user_id:kevin")
+    kevin, nora, device = (identity.atom(i) for i in ("user_id:kevin", "user_id:nora", "device_id:tab"))
+    await handle(pool, resolved_batch(*(
+        resolved(accepted("identified", type="identify", timestamp=NOON + at, traits={"size": at}), tablet, device,
+                 profile=kevin) for at in (10, 20, 30))))
+    await identity.slice("device_id:tab", None, "user_id:kevin")
+    await identity.slice("device_id:tab", to_datetime(NOON + 15), "user_id:nora")
+    await identity.slice("device_id:tab", to_datetime(NOON + 25), None)
+    await handle(pool, moves_batch([], recuts=[(device.hex(), NOON + 15, None)]))
+    found = [await document(pool, person) for person in (kevin, nora)]
+    assert [document["traits"] for document in found if document] == [{"size": 10}, {"size": 20}]
+    folded = await handle(pool, resolved_batch(
+        resolved(accepted(timestamp=NOON + 21), tablet, device, profile=kevin, slice=kevin),
+        resolved(accepted(timestamp=NOON + 31), tablet, device, profile=kevin, slice=kevin)))
+    assert [f["profile"] for f in folded] == [nora.hex(), None]
+    async with pool.acquire() as connection:
+        people = [await profile_of(connection, 1, person) for person in (kevin, nora)]
+    assert [person.touchpoints for person in people] == [1, 2]
+    assert [len(await scan(pool, 1, [person])) for person in (kevin, nora)] == [1, 2]
+
+
+async def test_slices_that_are_given_up_leave_everything_to_the_devices_person(pool, identity):
+    for user in ("kevin", "nora"):
+        await identity.link(f"user_id:{user}", "device_id:tab")
+    tablet = await identity.link("device_id:tab", profile="user_id:kevin")
+    kevin, nora, device = (identity.atom(i) for i in ("user_id:kevin", "user_id:nora", "device_id:tab"))
+    await identity.slice("device_id:tab", None, "user_id:nora")
+    await handle(pool, resolved_batch(
+        resolved(accepted("identified", type="identify", traits={"size": 1}), tablet, device, slice=nora)))
+    await pool.execute("DELETE FROM identity.slice WHERE workspace_id = 1")
+    await handle(pool, moves_batch([], recuts=[(device.hex(), None, None)]))
+    assert await document(pool, nora) is None
+    found = await document(pool, kevin)
+    assert found is not None
+    assert found["traits"] == {"size": 1}
 
 
 async def test_old_and_present_touchpoints_find_a_partition(pool, identity):

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from percorso_profile.apply import Outcome, Undigestible, apply_moves, apply_resolved
+from percorso_profile.apply import Outcome, Undigestible, apply_changes, apply_resolved
 from percorso_profile.partitions import Month
 from percorso_shared.accounting import account
 from percorso_shared.bus.port import Batch, PoisonRecord, Stage, Stop, Tx
@@ -70,22 +70,25 @@ class ProfileWorker:
 async def _fold_again(batch: Batch, tx: Tx) -> None:
     records: list[IdentityChanged] = _decode(batch, IDENTITY_CHANGED_DECODER)
     for workspace, indices in _by_workspace(records):
-        await apply_moves(tx.connection, workspace, [records[index] for index in indices])
+        await apply_changes(tx.connection, workspace, [records[index] for index in indices])
     for record in records:
-        tx.publish(FOLDED, _MOVED % (SCHEMA, record.workspace, _ENCODER.encode(record.moves)), origin=record.origin)
+        if record.moves:
+            tx.publish(FOLDED, _MOVED % (SCHEMA, record.workspace, _ENCODER.encode(record.moves)), origin=record.origin)
 
 
 def _folded(record: Resolved, outcome: Outcome) -> bytes:
     """`home` is the atom through which the touchpoint is its person's: of a shared device the slice's owner."""
-    profile = None if outcome.profile is None else outcome.profile.hex()
-    home = None if profile is None else record.slice or record.home
     changed = b'"changed":%b,' % _ENCODER.encode(outcome.changed) if outcome.changed else b""
-    return _FOLDED % (SCHEMA, record.workspace, _id(record.link), _id(home), _id(profile), outcome.version, changed,
-                      bytes(record.touchpoint))
+    return _FOLDED % (SCHEMA, record.workspace, _text(record.link), _id(outcome.owner), _id(outcome.profile),
+                      outcome.version, changed, bytes(record.touchpoint))
 
 
-def _id(value: str | None) -> bytes:
+def _text(value: str | None) -> bytes:
     return b"null" if value is None else b'"%b"' % value.encode()
+
+
+def _id(value: bytes | None) -> bytes:
+    return b"null" if value is None else b'"%b"' % value.hex().encode()
 
 
 def _decode(batch: Batch, decoder: Any) -> Any:
