@@ -8,7 +8,6 @@ free. Answers go to stdout: `{"ready": ...}` or `{"failed": ...}`.
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import socket
@@ -45,7 +44,6 @@ def main(arguments: list[str]) -> int:
         return PARENT_DIED
     settings = msgspec.json.decode(first, type=Settings, dec_hook=lambda kind, value: kind(value))
     configure_logs(settings.log_level, process=name)
-    gc.freeze()
     try:
         uvloop.run(_work(settings, modules, _socket(public), _socket(private)))
     except ProcessFailed as failure:
