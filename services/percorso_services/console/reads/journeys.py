@@ -11,6 +11,8 @@ from percorso_services.console.reads.touchpoints import Touchpoint
 from percorso_shared.clock import to_datetime
 from percorso_shared.control import WORKSPACE
 
+_ATOMS = "ARRAY(SELECT atom_id FROM identity.pointers WHERE workspace_id = $1 AND profile_id = $2)"
+"""Of the person $2. A run follows the home atom of its entry; an old profile id is an atom too."""
 _DECISION = "journey, run_id, at, step, visit, kind, reason, detail, event_id"
 
 
@@ -61,8 +63,8 @@ async def runs_of(connection: Any, person: bytes, limit: int = 20) -> list[Run]:
     """The newest runs of a person, each with its trace, oldest decision first."""
     rows = await connection.fetch(
         "SELECT run_id, journey, version, key, state, ended_reason, ended_as, entered_at, ended_at, step, due_at, "
-        "goal_at FROM orchestrator.runs WHERE workspace_id = $1 AND person = $2 ORDER BY entered_at DESC LIMIT $3",
-        WORKSPACE, person, limit)
+        f"goal_at FROM orchestrator.runs WHERE workspace_id = $1 AND atom = ANY ({_ATOMS}) "
+        "ORDER BY entered_at DESC LIMIT $3", WORKSPACE, person, limit)
     traces = await connection.fetch(
         f"SELECT {_DECISION} FROM orchestrator.decisions WHERE workspace_id = $1 AND run_id = ANY ($2::uuid[]) "
         "ORDER BY decision_id LIMIT 1000", WORKSPACE, [row["run_id"] for row in rows])
@@ -77,8 +79,8 @@ async def runs_of(connection: Any, person: bytes, limit: int = 20) -> list[Run]:
 async def decisions_without_run(connection: Any, person: bytes, limit: int = 20) -> list[Decision]:
     """Why no run came of a touchpoint: newest first."""
     rows = await connection.fetch(
-        f"SELECT {_DECISION} FROM orchestrator.decisions WHERE workspace_id = $1 AND person = $2 AND run_id IS NULL "
-        "ORDER BY decision_id DESC LIMIT $3", WORKSPACE, person, limit)
+        f"SELECT {_DECISION} FROM orchestrator.decisions WHERE workspace_id = $1 AND person = ANY ({_ATOMS}) "
+        "AND run_id IS NULL ORDER BY decision_id DESC LIMIT $3", WORKSPACE, person, limit)
     return [_as_decision(row) for row in rows]
 
 

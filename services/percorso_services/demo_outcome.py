@@ -1,0 +1,89 @@
+"""What became of the people who walked through the demo shop, asked of the query API."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from percorso_services.demo_walk import ShopTrouble, Walker
+
+JOURNEY = "demo-registration"
+
+
+@dataclass
+class Outcome:
+    profiles: int = 0
+    runs: Counter[str] = field(default_factory=Counter)
+    """`under way`, `finished`, `exit confirmed` ... -> runs."""
+    mails: Counter[str] = field(default_factory=Counter)
+    """Template -> mails that were sent."""
+    not_sent: Counter[str] = field(default_factory=Counter)
+    """Template and reason -> mails that were not."""
+    in_mailbox: int = 0
+    surprises: list[str] = field(default_factory=list)
+    """Who was mailed though they had confirmed before, or was not though they had not."""
+
+    @property
+    def settled(self) -> bool:
+        return self.profiles > 0 and not self.runs["under way"] and not self.runs["none"]
+
+
+async def read_outcome(private: str, secret: str, walkers: Sequence[Walker], together: int = 10) -> Outcome:
+    """Raises ShopTrouble if the query API does not answer."""
+    outcome, gate = Outcome(), asyncio.Semaphore(together)
+    async with httpx.AsyncClient(base_url=private, headers={"Authorization": f"Bearer {secret}"}, timeout=30) as client:
+
+        async def look(walker: Walker) -> None:
+            async with gate:
+                person = await _get(client, f"/v1/profiles/email:{walker.email}", include="messages,journeys")
+                mails = await _get(client, "/v1/mailbox", to=walker.email, limit="20")
+            if person is not None:
+                _add(outcome, walker, person)
+            outcome.in_mailbox += len(mails["data"]) if mails else 0
+
+        async with asyncio.TaskGroup() as group:
+            for walker in walkers:
+                group.create_task(look(walker))
+    return outcome
+
+
+def _add(outcome: Outcome, walker: Walker, person: dict[str, Any]) -> None:
+    outcome.profiles += 1
+    runs = [run for run in person.get("journeys", []) if run["journey"] == JOURNEY]
+    for run in runs:
+        ended = " ".join(filter(None, (run["ended_reason"], run["ended_as"])))
+        outcome.runs[ended or "under way" if run["state"] == "ended" else "under way"] += 1
+    if not runs:
+        outcome.runs["none"] += 1
+    sent = Counter(send["template"] for send in person.get("messages", []) if send["state"] == "sent")
+    outcome.mails.update(sent)
+    for send in person.get("messages", []):
+        if send["state"] != "sent":
+            outcome.not_sent[f"{send['template']}: {send['state']} {send['reason'] or ''}".strip()] += 1
+    _compare(outcome, walker, sent)
+
+
+def _compare(outcome: Outcome, walker: Walker, sent: Counter[str]) -> None:
+    expected = Counter({"registration/confirm-link": int(walker.fate != "soon"),
+                        "registration/benefits": int(walker.fate == "never" and walker.consent)})
+    for template, count in expected.items():
+        if sent[template] != count:
+            outcome.surprises.append(f"{walker.email} ({walker.fate}): {template} was sent {sent[template]} times, "
+                                     f"not {count}")
+
+
+async def _get(client: httpx.AsyncClient, address: str, **parameters: str) -> dict[str, Any] | None:
+    """None: 404."""
+    try:
+        answer = await client.get(address, params=parameters)
+    except httpx.TransportError as error:
+        raise ShopTrouble(f"the query API cannot be reached: {error or type(error).__name__}") from error
+    if answer.status_code == 404:
+        return None
+    if answer.status_code != 200:
+        raise ShopTrouble(f"the query API answered {answer.status_code}: {answer.text[:200]}")
+    body: dict[str, Any] = answer.json()
+    return body
