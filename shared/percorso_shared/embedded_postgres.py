@@ -103,10 +103,10 @@ class EmbeddedPostgres:
         """Returns when the database `percorso` takes connections. Raises EmbeddedPostgresError."""
         try:
             await self._start()
-        except OSError as error:
-            raise EmbeddedPostgresError(f"cannot start PostgreSQL in {self.folder}: {reason_of(error)}") from error
-        except BaseException:
-            await self.stop()
+        except BaseException as error:
+            await self._end()
+            if isinstance(error, OSError):
+                raise EmbeddedPostgresError(f"cannot start PostgreSQL in {self.folder}: {reason_of(error)}") from error
             raise
 
     async def exited(self) -> str:
@@ -117,6 +117,12 @@ class EmbeddedPostgres:
 
     async def stop(self) -> None:
         """Fast shutdown: open transactions are rolled back, nothing committed is lost."""
+        await self._end()
+        if self.socket_folder.parent != self.folder:
+            shutil.rmtree(self.socket_folder, ignore_errors=True)
+            self.socket_folder = self.folder / "s"
+
+    async def _end(self) -> None:
         process, watcher, self._process, self._watcher = self._process, self._watcher, None, None
         if process is not None and process.returncode is None:
             process.send_signal(signal.SIGINT)
@@ -125,13 +131,11 @@ class EmbeddedPostgres:
             await watcher.wait()
         if process is not None:
             await process.wait()
-        if self.socket_folder.parent != self.folder:
-            shutil.rmtree(self.socket_folder, ignore_errors=True)
 
     async def _start(self) -> None:
         log = structlog.get_logger()
         self.folder.mkdir(parents=True, exist_ok=True)
-        if await clear_the_way(self._cluster):
+        if await clear_the_way(self._cluster, keep=self.socket_folder):
             log.warning("ended the database of a Percorso that was killed")
         if not (self._cluster / "PG_VERSION").exists():
             user = await self._initialise()
@@ -176,13 +180,14 @@ class EmbeddedPostgres:
 
     def _make_socket_folder(self, user: PostgresUser) -> None:
         """In the data folder if its path is short enough for a socket (103 bytes on every system) and has no character
-        that the server's list of folders gives a meaning to."""
+        that the server's list of folders gives a meaning to. Stays the same until `stop`."""
         near = self.folder / "s"
         if len(os.fsencode(near / ".s.PGSQL.5432")) <= 103 and not set(str(near)) & set(',"\\\n'):
             near.mkdir(mode=0o700, exist_ok=True)
-            self.socket_folder = near
-        else:
+        elif self.socket_folder == near:
             self.socket_folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        for left_behind in self.socket_folder.glob(".s.PGSQL.*"):
+            left_behind.unlink()
         user.own(self.socket_folder)
 
     def _open_log(self) -> BinaryIO:
@@ -227,11 +232,11 @@ class EmbeddedPostgres:
 
 
 def _last_line(output: bytes) -> str:
-    """The last line that says what went wrong, without time and process."""
+    """The line that says what went wrong (what comes first when the disk is full), without time and process."""
     lines = [line for line in output.decode(errors="replace").splitlines() if line.strip()]
     wrong = [line for line in lines if any(mark in line for mark in _MARKS)]
-    full = [line for line in lines if "No space left" in line]
-    line = (full or wrong or lines or ["it says nothing"])[-1]
+    full = any(sign in line for line in lines for sign in ("No space left", "Check free disk space"))
+    line = wrong[0] if full and wrong else (wrong or lines or ["it says nothing"])[-1]
     for mark in _MARKS:
         line = line.split(mark, 1)[-1]
-    return line.strip() + (" (make room; nothing that was accepted is lost)" if full else "")
+    return line.strip() + (" (the disk is full: make room; nothing that was accepted is lost)" if full else "")

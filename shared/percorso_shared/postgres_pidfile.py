@@ -38,9 +38,10 @@ def read_pid_file(cluster: Path) -> PidFile | None:
         return None
 
 
-async def clear_the_way(cluster: Path) -> bool:
+async def clear_the_way(cluster: Path, *, keep: Path | None = None) -> bool:
     """Ends a server that still runs on this folder though its Percorso was killed, and sees to it that the file of one
-    that ended does not stop the next from starting. The caller holds the data folder. True: there was one to end."""
+    that ended does not stop the next from starting. The caller holds the data folder.
+    Its socket folder goes, if it is a temporary one and not `keep`. True: there was one to end."""
     found = read_pid_file(cluster)
     if found is None:
         return False
@@ -49,8 +50,9 @@ async def clear_the_way(cluster: Path) -> bool:
         await _end(found.pid, cluster)
     elif _exists(found.pid):
         _disown(cluster)
-    if found.socket_folder.name.startswith(PREFIX) and found.socket_folder.parent == Path(tempfile.gettempdir()):
-        shutil.rmtree(found.socket_folder, ignore_errors=True)
+    old = found.socket_folder
+    if old != keep and old.name.startswith(PREFIX) and old.parent == Path(tempfile.gettempdir()):
+        shutil.rmtree(old, ignore_errors=True)
     return was_running
 
 

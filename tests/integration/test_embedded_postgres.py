@@ -110,6 +110,18 @@ async def test_a_first_start_that_was_cut_off_leaves_nothing_that_looks_like_a_d
         assert not (tmp_path / "pg.new").exists()
 
 
+async def test_a_server_started_again_keeps_its_address(tmp_path: Path) -> None:
+    deep = tmp_path / ("deep" * 25)
+    async with EmbeddedPostgres(deep, durable=False) as server:
+        before = server.url
+        os.kill(pid_in(deep), signal.SIGKILL)
+        await server.exited()
+        await server.start()
+        assert server.url == before
+        assert (await asyncpg.connect(before)).terminate() is None
+    assert not Path(place_of(before)).exists()
+
+
 async def test_what_the_server_says_is_in_the_message(folder: Path) -> None:
     (folder / "pg" / "PG_VERSION").write_text("12\n")
     with pytest.raises(EmbeddedPostgresError, match="PostgreSQL does not start: database files are incompatible"):
