@@ -90,6 +90,12 @@ class World:
             "SELECT next FROM bus.position WHERE grp = $1 AND topic = $2 AND partition = $3", stage, topic, partition)
         return found or 0
 
+    async def reached(self, stage: str, topic: str, partition: int, position: int) -> None:
+        """Waits until the stage has worked on everything before `position`."""
+        async def stands_there() -> bool:
+            return await self.position(stage, topic, partition) >= position
+        await eventually(stands_there)
+
 
 async def eventually(condition: Callable[[], Awaitable[Any]] | Callable[[], Any], seconds: float = 20) -> Any:
     """The first true value of the condition, or a failure that shows the last one."""

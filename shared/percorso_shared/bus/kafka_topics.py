@@ -1,5 +1,6 @@
 """The topics on a Kafka cluster: made at the start if they are missing."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ async def settle_topics(settings: Settings, connection: Any) -> dict[str, int]:
             wanted = present.get(topics.ACCEPTED, settings.partitions)
             partitions = await settle_layout(connection, "kafka", f"{cluster['cluster_id']}/{prefix}", wanted)
             await _create(admin, settings, present, partitions, brokers=len(cluster["brokers"]))
-            present = await _present(admin, prefix)
+            present = await _all_present(admin, prefix)
         finally:
             await admin.close()
     except (KafkaError, OSError) as error:
@@ -37,6 +38,16 @@ async def settle_topics(settings: Settings, connection: Any) -> dict[str, int]:
             raise BusMismatch(f"the Kafka topic {prefix}{topic} has {present.get(topic)} partitions, this installation "
                               f"has {partitions}: all of {', '.join(topics.PARTITIONED_ALIKE)} must have the same")
     return present
+
+
+async def _all_present(admin: AIOKafkaAdminClient, prefix: str) -> dict[str, int]:
+    """A topic that was just made is not known everywhere at once."""
+    for _ in range(100):
+        present = await _present(admin, prefix)
+        if len(present) == len(topics.PARTITIONED_ALIKE) + len(SMALL):
+            return present
+        await asyncio.sleep(0.1)
+    raise BusUnavailable(f"Kafka has not made all topics yet; it knows {sorted(present)}")
 
 
 async def _present(admin: AIOKafkaAdminClient, prefix: str) -> dict[str, int]:
