@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from percorso_shared.history import Span
 from percorso_shared.migrate import CONTEXTS
 
 
@@ -29,6 +30,8 @@ class Subject:
     """The links at home with one of the atoms."""
     identifiers: tuple[tuple[str, str], ...]
     """(type, normalised value) of the atoms: for stores that know addresses only."""
+    shared: tuple[Span, ...] = ()
+    """Links of shared devices, and when their touchpoints are this person's. Not among `links`."""
 
 
 Export = Callable[[Any, Subject], Awaitable[Sequence[Mapping[str, Any]]]]

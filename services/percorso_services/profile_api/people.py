@@ -46,5 +46,7 @@ async def subject_of(connection: Any, workspace: int, profile: bytes) -> Subject
     spans = await spans_of(connection, workspace, [profile])
     atoms = tuple(sorted(row["atom_id"] for row in rows))
     return Subject(
-        workspace=workspace, profiles=atoms, atoms=atoms, links=tuple(sorted({span.link for span in spans})),
-        identifiers=tuple((row["type"], row["value"]) for row in rows))
+        workspace=workspace, profiles=atoms, atoms=atoms,
+        links=tuple(sorted({span.link for span in spans if span.slice is None})),
+        identifiers=tuple((row["type"], row["value"]) for row in rows),
+        shared=tuple(span for span in spans if span.slice is not None))
