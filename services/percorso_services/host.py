@@ -17,6 +17,7 @@ import structlog
 import uvicorn
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from percorso_services.bounded_http import BoundedHttp
 from percorso_services.health import PATHS, health_app, respond, watch_database
 from percorso_services.listen import port_of
 from percorso_services.process_list import PROCESSES
@@ -194,7 +195,7 @@ class _Server(uvicorn.Server):
 def _config(context: Context, app: ASGIApp) -> uvicorn.Config:
     proxies = context.settings.trusted_proxies
     return uvicorn.Config(
-        app, loop="none", http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
+        app, loop="none", http=BoundedHttp, ws="none", lifespan="off", log_config=None, access_log=False,
         server_header=False, proxy_headers=bool(proxies), forwarded_allow_ips=proxies or "",
         timeout_keep_alive=75, timeout_graceful_shutdown=int(DRAIN_SECONDS) - 2)
 
