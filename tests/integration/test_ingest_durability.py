@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+
 from ingest_world import BASIC, World, ingest_world, make_sources
 from percorso_services.ingest_api import process
 from percorso_services.ingest_api.read_body import NoRoom
@@ -49,13 +50,14 @@ async def test_a_batch_of_bad_events_is_200_and_a_record_each(world: World) -> N
 
 
 @pytest.mark.parametrize(("body", "status", "reason"), [
-    (b"[]", 400, "wrong_shape"), (b'{"batch":[]}', 400, "no_events"), (b"{}", 400, "wrong_shape"), (b"", 400, "unreadable"),
+    (b"[]", 400, "wrong_shape"), (b'{"batch":[]}', 400, "no_events"), (b"{}", 400, "wrong_shape"),
+    (b"", 400, "unreadable"),
     (b'{"batch":{}}', 400, "wrong_shape"), (b'{"batch":[1,]}', 400, "unreadable"),
     (b'{"batch":[' + b"{}," * 2_500 + b"{}]}", 413, "too_many_events"),
     (b'{"batch":[{"x":"' + b"a" * 512_000 + b'"}]}', 413, "too_large"),
     (gzip.compress(b'{"batch":[{"x":"' + b"a" * 20_000_000 + b'"}]}'), 413, "too_large"),
     (gzip.compress(b'{"batch":[]}')[:-9], 400, "unreadable"), (b"\x1f\x8bnonsense", 400, "unreadable"),
-    (b'{"batch":' + b"[" * 100_000, 400, "too_deep")])
+    (b'{"batch":' + b"[" * 100_000, 400, "too_deep")], ids=lambda value: repr(value)[:20])
 async def test_a_request_that_cannot_be_read_is_one_record(world: World, body: bytes, status: int, reason: str) -> None:
     answer = await world.post("/v1/batch", body)
     assert (answer.status_code, answer.json()["code"]) == (status, reason)
@@ -169,7 +171,7 @@ async def test_beyond_its_cap_the_quarantine_counts_and_keeps_every_thousandth(p
         for _ in range(2):
             await world.post("/v1/batch", {"batch": [{"bad": 1}] * 1_200})
         async with asyncio.timeout(10):
-            while await pool.fetchval(
+            while await pool.fetchval(  # noqa: ASYNC110  # the database does not tell
                     "SELECT coalesce(sum(refused), 0) FROM ingest.quarantine_counts WHERE workspace_id = 1") < 2_400:
                 await asyncio.sleep(0.01)
         counts = await pool.fetchrow("SELECT * FROM ingest.quarantine_counts WHERE workspace_id = 1")

@@ -8,7 +8,7 @@ from percorso_ingest.sources import Sources
 from percorso_services.ingest_api.cors import COMMON, Headers, cors_headers, preflight_headers
 from percorso_services.ingest_api.counters import Counters
 from percorso_services.ingest_api.intake import NO_KEY, NO_ROOM, NOT_READY, Arrived, Intake, Reply, trouble
-from percorso_services.ingest_api.read_body import HungUp, InFlight, NoRoom, Share, TooSlow, read_body
+from percorso_services.ingest_api.read_body import HungUp, InFlight, NoRoom, Share, TooSlow, read_body, throw_away
 from percorso_shared.process import ASGIApp, Message, Scope
 
 Receive = Callable[[], Awaitable[Message]]
@@ -17,6 +17,7 @@ Send = Callable[[Message], Awaitable[None]]
 TOO_SLOW = trouble(408, "too_slow", "the body did not arrive in time")
 SWALLOWED = frozenset({"/v1/m", "/m"})
 """Where SDKs report on themselves: answered, not kept."""
+_CLOSE = ((b"connection", b"close"),)
 _SUCCESS = Reply(200, b"application/json", b'{"success":true}')
 
 
@@ -47,7 +48,7 @@ def public_port(intake: Intake, sources: Sources, routes: Mapping[tuple[str, str
             share.give_back()
             counters.in_flight.set(in_flight.bytes)
         counters.answered(reply.status, share.bytes)
-        await _send(send, reply, headers.get(b"origin"))
+        await _send(send, reply, headers.get(b"origin"), drain=receive if reply.headers[-1:] == _CLOSE else None)
 
     async def _take(scope: Scope, headers: Mapping[bytes, bytes], protocol: Protocol, receive: Receive,
                     share: Share) -> Reply:
@@ -72,18 +73,23 @@ def public_port(intake: Intake, sources: Sources, routes: Mapping[tuple[str, str
 
 def _closing(reply: Reply) -> Reply:
     """The body was not read to its end: the connection cannot be used again."""
-    return reply._replace(headers=(*reply.headers, (b"connection", b"close")))
+    return reply._replace(headers=(*reply.headers, *_CLOSE))
 
 
 def _origin(scope: Scope) -> bytes | None:
     return next((value for name, value in scope["headers"] if name == b"origin"), None)
 
 
-async def _send(send: Send, reply: Reply, origin: bytes | None) -> None:
+async def _send(send: Send, reply: Reply, origin: bytes | None, drain: Receive | None = None) -> None:
+    """`drain`: the body has not been read to its end. It is thrown away for a moment after the answer, because a
+    connection that is closed on unread bytes takes the answer with it."""
     await send({"type": "http.response.start", "status": reply.status, "headers": [
         (b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body)),
         *COMMON, *cors_headers(origin), *reply.headers]})
-    await send({"type": "http.response.body", "body": reply.body})
+    await send({"type": "http.response.body", "body": reply.body, "more_body": drain is not None})
+    if drain is not None:
+        await throw_away(drain)
+        await send({"type": "http.response.body", "body": b""})
 
 
 async def _answer_preflight(scope: Scope, send: Send) -> None:

@@ -9,6 +9,11 @@ SECONDS = 30.0
 """For the whole body. A sender that needs longer is answered 408."""
 
 
+DRAIN_SECONDS = 2.0
+DRAIN_BYTES = 32 * 1024 * 1024
+"""How much of a body that nobody wants is read after the answer."""
+
+
 class TooSlow(Exception):
     """The body did not arrive in time."""
 
@@ -72,3 +77,17 @@ async def _part(receive: Callable[[], Awaitable[Message]], share: Share) -> tupl
     part: bytes = message.get("body", b"")
     share.take(len(part))
     return part, message.get("more_body", False)
+
+
+async def throw_away(receive: Callable[[], Awaitable[Message]]) -> None:
+    """Reads what is left of a body, within limits."""
+    left = DRAIN_BYTES
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return

@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+
 from percorso_ingest.digestible import check_numbers, check_shape, clean, may_hold_huge_number
 from percorso_ingest.refusal import UNDECODABLE, NotBelieved, refusal_of
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from percorso_ingest.instants import correct, read_instant
 
 NOON = 1_795_305_600_000

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from percorso_ingest.believe import believe
 from percorso_ingest.claim import Parcel
 from percorso_ingest.digestible import clean
@@ -44,7 +45,8 @@ def test_a_track_keeps_its_name_and_its_slices() -> None:
     assert record == Accepted(
         schema=1, workspace=1, source="website", trust="browser", event_id=event_id(1, "website", "m-1").hex(),
         message_id="m-1", type="track", name="Order Completed", timestamp=NOW, received_at=NOW,
-        identifiers=[("user_id", "u")], properties=msgspec.Raw(b'{"total":39.9}'), context=msgspec.Raw(b'{"locale":"it"}'))
+        identifiers=[("user_id", "u")], properties=msgspec.Raw(b'{"total":39.9}'),
+        context=msgspec.Raw(b'{"locale":"it"}'))
 
 
 @pytest.mark.parametrize(("type_", "name"), [
@@ -148,7 +150,8 @@ def test_a_long_message_id_is_replaced_by_its_hash_and_kept() -> None:
     ({"userId": "u"}, "name_missing"), ({"userId": "u", "event": " "}, "name_missing"),
     ({"userId": "u", "event": ["x"]}, "name_missing"), ({"userId": "u", "event": "x" * 257}, "name_too_long"),
     ({"event": "x"}, "identifier_missing"), ({"event": "x", "userId": ""}, "identifier_missing"),
-    ({"event": "x", "userId": {"a": 1}}, "identifier_unreadable"), ({"event": "x", "userId": ["a"]}, "identifier_unreadable"),
+    ({"event": "x", "userId": {"a": 1}}, "identifier_unreadable"),
+    ({"event": "x", "userId": ["a"]}, "identifier_unreadable"),
     ({"event": "x", "userId": "u" * 513}, "identifier_too_long"),
     ({"event": "x", "userId": "u", "properties": []}, "wrong_shape"),
     ({"event": "x", "userId": "u", "properties": "p"}, "wrong_shape"),
