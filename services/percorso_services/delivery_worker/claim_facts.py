@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from percorso_orchestrator.calendar import choose_zone
 from percorso_orchestrator.definition import Policy
 from percorso_orchestrator.delivery_ledger import Claimed
 from percorso_orchestrator.gates import Facts, OpenHold
+from percorso_orchestrator.load import zone_of
 from percorso_shared.clock import to_ms
 
 _RUNS = "SELECT run_id FROM orchestrator.run WHERE workspace_id = $1 AND run_id = ANY($2::uuid[]) AND state = 'active'"
@@ -37,8 +37,14 @@ ORDER BY p.profile_id, a.first_seen, a.value
 """
 
 _HOLDS = """
-SELECT name, key, person, account, covers_account, expires_at FROM orchestrator.hold
-WHERE workspace_id = $1 AND (person = ANY($2::uuid[]) OR (covers_account AND account = ANY($3::text[])))
+SELECT q.profile, h.name, h.key, h.expires_at
+FROM unnest($2::uuid[]) AS q (profile)
+JOIN identity.pointers p ON p.workspace_id = $1 AND p.profile_id = q.profile
+JOIN orchestrator.hold h ON h.workspace_id = $1 AND h.atom = p.atom_id
+UNION
+SELECT q.profile, h.name, h.key, h.expires_at
+FROM unnest($2::uuid[], $3::text[]) AS q (profile, account)
+JOIN orchestrator.hold h ON h.workspace_id = $1 AND h.account = q.account AND h.covers_account
 """
 
 
@@ -56,9 +62,7 @@ class Person:
 
     @property
     def zone(self) -> str:
-        names = ("timezone", "tz", "time_zone")
-        return choose_zone(*(self.traits.get(name) for name in names),
-                           *(self.account_traits.get(name) for name in names))
+        return zone_of(self.traits, self.account_traits)
 
     @property
     def language(self) -> str | None:
@@ -76,7 +80,8 @@ class Known:
     paused: frozenset[str]
     people: Mapping[bytes, Person]
     """By atom."""
-    holds: Sequence[Any]
+    holds: Mapping[bytes, Sequence[OpenHold]]
+    """By profile: open ones, of whatever name, that cover the person."""
 
     def person(self, row: Claimed) -> Person:
         """Of a row whose atom points nowhere (erased), somebody of whom nothing is known."""
@@ -90,8 +95,7 @@ class Known:
             consent=person.consent.get(policy.consent) is True if policy.consent else None,
             zone=person.zone,
             wanted_at=to_ms(row.wanted_at),
-            holds=[_open_hold(hold) for hold in self.holds if hold["person"] == person.profile
-                   or (hold["covers_account"] and person.account is not None and hold["account"] == person.account)],
+            holds=self.holds.get(person.profile, ()),
             cap_sends=None,
             reachable=bool(address))
 
@@ -108,9 +112,11 @@ async def read_facts(connection: Any, workspace: int, rows: Sequence[Claimed]) -
     people = {row["atom"]: Person(
         row["profile_id"], traits[row["atom"]], _json(row["consent"]), row["account"], _json(row["account_traits"]),
         _address(traits[row["atom"]]) or emails.get(row["profile_id"])) for row in found}
-    holds = await connection.fetch(
-        _HOLDS, workspace, sorted({person.profile for person in people.values()} | {row.person for row in rows}),
-        sorted({person.account for person in people.values() if person.account is not None}))
+    accounts = {person.profile: person.account for person in people.values()}
+    profiles = sorted(accounts)
+    holds: dict[bytes, list[OpenHold]] = {}
+    for row in await connection.fetch(_HOLDS, workspace, profiles, [accounts[profile] for profile in profiles]):
+        holds.setdefault(row["profile"], []).append(_open_hold(row))
     return Known(frozenset(row["run_id"] for row in runs), frozenset(row["name"] for row in paused), people, holds)
 
 
