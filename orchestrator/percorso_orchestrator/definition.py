@@ -304,6 +304,10 @@ class Definition:
     def step(self, step_id: str) -> Node:
         return self.program[step_id]
 
+    @property
+    def has_split(self) -> bool:
+        return any(isinstance(node.step, Split) for node in self.program.values())
+
     def names_while_active(self) -> frozenset[str]:
         """Events that every active run of this journey listens to."""
         names = {exit_.event for exit_ in self.exits} | set(self.keep.values())

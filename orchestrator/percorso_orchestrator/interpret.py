@@ -241,18 +241,24 @@ def end_run(definition: Definition, policies: Policies, run: Run, reason: EndedR
 def suspend(definition: Definition, policies: Policies, run: Run, at: int, world: World, into: str) -> Outcome:
     """Two profiles merged and an older run has the same key: this one counts as ended `merged` and keeps its state."""
     walk = _Walk(definition, policies, run, world, at)
-    walk.run = replace(run, state="suspended", ended_reason="merged", ended_at=at, generation=run.generation + 1)
+    walk.run = replace(run, state="suspended", ended_reason="merged", ended_at=at, merged_into=into,
+                       generation=run.generation + 1)
     walk.decide("merged", at, reason="the older run goes on", detail={"into": into})
     walk.count("ended:merged")
     return walk.outcome()
 
 
 def resume(definition: Definition, policies: Policies, run: Run, at: int, world: World) -> Outcome:
-    """Its entry touchpoint's person is another one again: it goes on where it stood."""
+    """Its entry touchpoint's person is another one again: it goes on where it stood, unless an exit came meanwhile."""
     walk = _Walk(definition, policies, run, world, at)
-    walk.run = replace(run, state="active", ended_reason=None, ended_at=None, generation=run.generation + 1)
+    since = run.ended_at if run.ended_at is not None else run.entered_at
+    walk.run = replace(run, state="active", ended_reason=None, ended_at=None, merged_into=None,
+                       generation=run.generation + 1)
     walk.decide("resumed", at)
     walk.count("resumed:merged")
+    heard = definition.names_while_active() | definition.names_of_step(run.step)
+    for known in world.known(heard, since) if heard else ():
+        walk.happened(known)
     return walk.outcome()
 
 
@@ -425,6 +431,7 @@ class _Walk:
         assert self.run.step is not None
         node = self.definition.step(self.run.step)
         assert isinstance(node.step, Outward)
+        at = max(at, sending.due_at)
         if self.outward(node.step, at, sending):
             self.go(node.next, at, by_event=self.run.by_event)
 

@@ -241,14 +241,15 @@ def _compare_steps(clock: VirtualClock, definition: Definition, who: str, expect
         return []
     lines = ["steps differ:"]
     left, right = list(got), list(wanted)
-    for step in sorted({*left, *right}, key=lambda step: (step.at, step.step)):
-        mark = " " if left.count(step) == right.count(step) else "-" if right.count(step) > left.count(step) else "+"
+    for taken in sorted({*left, *right}, key=lambda taken: (taken.at, taken.step)):
+        surplus = left.count(taken) - right.count(taken)
+        mark = " " if not surplus else "-" if surplus < 0 else "+"
         meaning = {" ": "", "-": "   expected, did not happen", "+": "   happened, not expected"}[mark]
-        lines.append(f"  {mark} {write_test_time(step.at, zone)} {step.step}{meaning}")
+        lines.append(f"  {mark} {write_test_time(taken.at, zone)} {taken.step}{meaning}")
     if sorted(left, key=str) == sorted(right, key=str):
         lines.append("  expected order: " + ", ".join(step.step for step in wanted))
-    lines += [f"    {step} has the arms {', '.join(f'{arm} ({percent} %)' for arm, percent in parts)}; "
-              f"this person was given {arm_taken}" for step, parts, arm_taken in _splits(clock, definition, who)]
+    lines += [f"    {split} has the arms {', '.join(f'{arm} ({percent} %)' for arm, percent in parts)}; "
+              f"this person was given {arm_taken}" for split, parts, arm_taken in _splits(clock, definition, who)]
     skipped = [f"{row.change.step} ({row.change.reason})" for row in clock.skipped
                if (row.person, row.journey) == (who, definition.name)]
     if skipped:

@@ -107,6 +107,8 @@ class Run:
     ended_reason: EndedReason | None = None
     ended_as: str | None = None
     ended_at: int | None = None
+    merged_into: str | None = None
+    """The older run that goes on in its place while it is suspended by a merge."""
     step: str | None = None
     visit: int = 0
     visits: Mapping[str, int] = field(default_factory=dict)

@@ -64,7 +64,7 @@ CREATE TABLE orchestrator.run (
 ) WITH (fillfactor = 80);
 CREATE UNIQUE INDEX run_active ON orchestrator.run (workspace_id, journey, person, key) WHERE state = 'active';
 CREATE INDEX run_person ON orchestrator.run (workspace_id, person, journey, key, entered_at);
-CREATE INDEX run_atom ON orchestrator.run (workspace_id, atom);
+CREATE INDEX run_atom ON orchestrator.run (workspace_id, atom, journey);
 
 -- At most one per run: the instant at which it goes on by itself.
 CREATE TABLE orchestrator.timer (
@@ -82,10 +82,10 @@ CREATE INDEX timer_wake ON orchestrator.timer (workspace_id, clock, wake_at);
 -- What a run listens to: exits and goal as long as it lasts, the events of the step it is parked in.
 CREATE TABLE orchestrator.subscription (
     workspace_id int NOT NULL,
-    person uuid NOT NULL,
+    atom uuid NOT NULL,                          -- of the run: what it listens to needs no change when people merge
     name text NOT NULL,                          -- canonical event name
     run_id uuid NOT NULL,
-    PRIMARY KEY (workspace_id, person, name, run_id)
+    PRIMARY KEY (workspace_id, atom, name, run_id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX subscription_run ON orchestrator.subscription (workspace_id, run_id);
 
@@ -102,7 +102,7 @@ CREATE TABLE orchestrator.hold (
     expires_at timestamptz NOT NULL,             -- 'infinity' where the policy gives no max
     PRIMARY KEY (workspace_id, name, key)
 );
-CREATE INDEX hold_person ON orchestrator.hold (workspace_id, person);
+CREATE INDEX hold_atom ON orchestrator.hold (workspace_id, atom);
 CREATE INDEX hold_account ON orchestrator.hold (workspace_id, account) WHERE covers_account;
 
 -- The ledger. The orchestrator plans and judges; delivery claims, sends and settles; every change checks the epoch.
@@ -149,7 +149,8 @@ CREATE INDEX send_open ON orchestrator.send (workspace_id, lease_until) WHERE st
 CREATE INDEX send_held ON orchestrator.send (workspace_id, not_before) WHERE state = 'held';
 CREATE INDEX send_news ON orchestrator.send (workspace_id, updated_at)
     WHERE NOT advanced AND state IN ('held', 'sent', 'failed', 'skipped', 'unknown');
-CREATE INDEX send_person ON orchestrator.send (workspace_id, person, cap_group, due_at);
+CREATE INDEX send_person ON orchestrator.send (workspace_id, person, due_at);
+CREATE INDEX send_atom ON orchestrator.send (workspace_id, atom, cap_group, due_at);
 
 -- Append-only: everything a run did, was refused or was told, gate by gate.
 CREATE TABLE orchestrator.decision (
