@@ -16,13 +16,16 @@ class AddressRefused(Exception):
 
 def message_id(send_id: str, mail_from: str) -> str:
     """The same ledger row has the same Message-ID, however often it is tried."""
-    domain = parseaddr(mail_from)[1].rpartition("@")[2] or "localhost"
+    _, at, domain = parseaddr(mail_from)[1].rpartition("@")
+    domain = domain if at and domain else "localhost"
     return f"<{send_id}@{domain}>"
 
 
 def plain_address(address: str) -> str:
     """`Ada <ada@example.com>` -> `ada@example.com`. Raises AddressRefused."""
     plain = parseaddr(address)[1]
+    if any(ord(character) < 32 for character in address) or ("<" not in address and plain != address.strip()):
+        raise AddressRefused("it cannot be read as one address")
     local, _, domain = plain.rpartition("@")
     if not local or not domain or any(ord(character) <= 32 or ord(character) == 127 for character in plain):
         raise AddressRefused("it has no local part, no domain or a blank in it")

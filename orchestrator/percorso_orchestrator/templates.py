@@ -146,12 +146,17 @@ def _said(error: LiquidError) -> str:
 def _check(source: Source) -> None:
     for text, html, lines_before in ((source.subject, False, 0), (source.mjml, True, source.lines_before),
                                      (source.text or "", False, 0)):
+        environment = _liquid(html)
         try:
-            _liquid(html).from_string(text)
+            used = environment.from_string(text).analyze(include_partials=False).filters
         except LiquidError as error:
             place = error.context() if error.token is not None else None
             line = place[0] + lines_before if place and text is source.mjml else 0
             raise TemplateProblem(_said(error), file=source.file, line=line) from None
+        for name in used.keys() - environment.filters.keys():
+            at = text.count("\n", 0, used[name][0].index) + 1
+            raise TemplateProblem(f"unknown filter '{name}'", file=source.file,
+                                  line=at + lines_before if text is source.mjml else 0)
     try:
         check_mjml(source.mjml)
     except TemplateProblem as problem:
