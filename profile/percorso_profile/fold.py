@@ -72,8 +72,10 @@ def decode(text: str | bytes) -> State:
 
 
 def _same(a: Any, b: Any) -> bool:
-    """`1` and `true` are two values."""
-    return type(a) is type(b) and a == b
+    """`1` and `true` are two values, inside lists and objects too."""
+    if type(a) is not type(b) or a != b:
+        return False
+    return not isinstance(a, list | dict) or _SORTED.encode(a) == _SORTED.encode(b)
 
 
 def _later(said: Said) -> tuple[int, str]:
