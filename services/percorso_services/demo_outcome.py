@@ -41,7 +41,7 @@ async def read_outcome(private: str, secret: str, walkers: Sequence[Walker], tog
                 person = await _get(client, f"/v1/profiles/email:{walker.email}", include="messages,journeys")
                 mails = await _get(client, "/v1/mailbox", to=walker.email, limit="20")
             if person is not None:
-                _add(outcome, walker, person)
+                add_person(outcome, walker, person)
             outcome.in_mailbox += len(mails["data"]) if mails else 0
 
         async with asyncio.TaskGroup() as group:
@@ -50,7 +50,8 @@ async def read_outcome(private: str, secret: str, walkers: Sequence[Walker], tog
     return outcome
 
 
-def _add(outcome: Outcome, walker: Walker, person: dict[str, Any]) -> None:
+def add_person(outcome: Outcome, walker: Walker, person: dict[str, Any]) -> None:
+    """Counts one person's answer of the query API in."""
     outcome.profiles += 1
     runs = [run for run in person.get("journeys", []) if run["journey"] == JOURNEY]
     for run in runs:

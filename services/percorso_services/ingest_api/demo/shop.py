@@ -71,7 +71,8 @@ class _Shop:
 
     async def registered(self, request: Request) -> Response:
         """The page's own script has told Percorso already; what was posted is read by nobody."""
-        return self._on_to(request, "check-mail")
+        registration_id = _registration_of(request)
+        return self._on_to(request, f"check-mail?r={registration_id}" if registration_id else "check-mail")
 
     async def check_mail(self, request: Request) -> Response:
         settings = self._context.settings
@@ -104,9 +105,7 @@ class _Shop:
         return await self._page(request, "note.html", status=status, which=which)
 
     def _on_to(self, request: Request, page: str) -> Response:
-        registration_id = _registration_of(request)
-        query = f"?r={registration_id}" if registration_id else ""
-        return RedirectResponse(f"{request.scope.get('root_path', '')}/{page}{query}", 303, headers=HEADERS)
+        return RedirectResponse(f"{request.scope.get('root_path', '')}/{page}", 303, headers=HEADERS)
 
     async def _page(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
         key = await self._key()
