@@ -36,6 +36,11 @@ ON CONFLICT (name) DO UPDATE SET mark = excluded.mark, until = excluded.until
 """
 
 
+AT_ONCE = 4
+"""Units of work under way in one process. One thread serves them all: more of them do not get more done, but each holds
+its locks for longer (15 at once on 2 busy cores: 0.8 s for 200 records)."""
+
+
 class BaseBus(ABC):
     """Names, partitions, session, working connections and background duties."""
 
@@ -52,7 +57,7 @@ class BaseBus(ABC):
         self.trouble: dict[str, str] = {}
         self.instance = f"{name}@{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._session = Session(pool, self.heard, self.connected)
-        self._connections = Connections(pool, max(1, min(8, pool.get_max_size() - 4)))
+        self._connections = Connections(pool, max(1, min(AT_ONCE, pool.get_max_size() - 4)))
         self._duties: list[asyncio.Task[None]] = []
         self._reclaiming = False
 

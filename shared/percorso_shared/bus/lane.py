@@ -23,6 +23,8 @@ from percorso_shared.clock import Clock
 
 TOO_SLOW_S = 0.7
 """A unit of work may not last over 1 s: from here on batches get smaller."""
+FEW = 100
+"""Below this many records a batch is halved at most: on a busy machine small batches only make it busier."""
 POISON_IN_A_ROW = 20
 LINGER_S = 0.008
 """How long a lane that is working gathers records before it takes a small batch."""
@@ -339,8 +341,8 @@ class Lane:
         if fresh:
             self._poisoned = 0
         if seconds > TOO_SLOW_S and read > 1:
-            self._limit = max(1, int(read * 0.5 * TOO_SLOW_S / seconds))
-            self._log.warning("smaller batches", seconds=round(seconds, 2), records=read, limit=self._limit)
+            self._limit = max(min(read // 2, FEW), int(read * 0.5 * TOO_SLOW_S / seconds))
+            self._log.debug("smaller batches", seconds=round(seconds, 2), records=read, limit=self._limit)
         elif seconds < TOO_SLOW_S / 2 and self._limit < stage.max_records and read >= self._limit:
             self._limit = min(stage.max_records, self._limit * 5 // 4 + 1)
 
