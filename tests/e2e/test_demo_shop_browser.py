@@ -9,12 +9,13 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from chromium import open_chromium, screenshot_path
 from percorso_command import PercorsoUp
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
 GRACE, PATIENCE = 3, 8
 """Seconds that the shipped journey is shortened to."""
@@ -95,11 +96,12 @@ class Shop:
                 await asyncio.sleep(0.2)
 
 
-@pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
-    journeys = shortened_journeys(tmp_path / "journeys")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
+    folder = tmp_path_factory.mktemp("shop")
+    journeys = shortened_journeys(folder / "journeys")
     async with (open_chromium() as browser,
-                PercorsoUp(tmp_path / "data", environment={"PERCORSO_JOURNEYS_DIR": str(journeys)}) as up,
+                PercorsoUp(folder / "data", environment={"PERCORSO_JOURNEYS_DIR": str(journeys)}) as up,
                 httpx.AsyncClient(base_url=up.private, timeout=30,
                                   headers={"Authorization": f"Bearer {up.keys['secret_key']}"}) as api):
         yield Shop(up, browser, api)
