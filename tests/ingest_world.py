@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from percorso_services.ingest_api import process
 from percorso_services.ingest_api.parts import Parts
+from percorso_shared.bus.codec import unpack
 from percorso_shared.bus.open import open_bus
 from percorso_shared.bus.port import Bus
 from percorso_shared.clock import Clock, FrozenClock
@@ -47,10 +48,12 @@ class World:
         return await self.records(ACCEPTED)
 
     async def records(self, topic: str) -> list[dict[str, Any]]:
-        from percorso_shared.bus.codec import unpack
-        rows = await self.pool.fetch(
-            "SELECT body FROM bus.log WHERE topic = $1 ORDER BY partition, first", topic)
-        return [msgspec.json.decode(value) for row in rows for value in unpack(row["body"])]
+        return [msgspec.json.decode(value) for value in await self.values(topic)]
+
+    async def values(self, topic: str) -> list[bytes]:
+        """As `records`, the bytes as they were published."""
+        rows = await self.pool.fetch("SELECT body FROM bus.log WHERE topic = $1 ORDER BY partition, first", topic)
+        return [value for row in rows for value in unpack(row["body"])]
 
     async def quarantine(self, n: int) -> list[Any]:
         """The quarantine's rows, as soon as there are `n`."""
