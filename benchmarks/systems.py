@@ -72,6 +72,8 @@ def stop(process: "subprocess.Popen[bytes]", seconds: float = 30.0) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 @contextmanager
