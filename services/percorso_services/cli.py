@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from percorso_shared.cannot_run import CannotRun
+from percorso_shared.data_folder import reason_of
 
 COMMANDS: tuple[tuple[str, str], ...] = (
     ("up", "up"),
@@ -35,11 +36,15 @@ def main() -> None:
     except CannotRun as error:
         sys.stderr.write(f"percorso: {error}\n")
         sys.exit(2)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.exit(141)
+        where = f": {error.filename}" if error.filename else ""
+        sys.stderr.write(f"percorso: {reason_of(error)}{where}\n")
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:

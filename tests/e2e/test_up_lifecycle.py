@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import termios
 from collections.abc import Iterator
 from pathlib import Path
@@ -180,22 +181,24 @@ def _python_for_everybody() -> str | None:
     return None
 
 
-def _folder_for_everybody(tmp_path: Path) -> Path:
-    """A folder that nobody may reach and that belongs to it."""
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
-    own = tmp_path / "own"
-    own.mkdir()
-    shutil.chown(own, 65534, 65534)
-    return own
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that the user nobody can reach (pytest's own are closed to others)."""
+    folder = Path(tempfile.mkdtemp(prefix="percorso-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the other tests run as an ordinary user already")
-async def test_an_ordinary_user_can_run_it(tmp_path: Path) -> None:
+async def test_an_ordinary_user_can_run_it(open_folder: Path) -> None:
     python = _python_for_everybody()
     if python is None:
         pytest.skip("no Python here that the user nobody can run")
-    folder = _folder_for_everybody(tmp_path) / "data of nobody"
+    own = open_folder / "own"
+    own.mkdir()
+    shutil.chown(own, 65534, 65534)
+    folder = own / "data of nobody"
     packages = ":".join(path for path in sys.path if path.startswith(sys.prefix) or "percorso" in "".join(
         entry.name for entry in Path(path or ".").glob("percorso_*")))
     up = PercorsoUp(folder, command=(python, "-m", "percorso_services.cli"), user=65534,
@@ -206,9 +209,9 @@ async def test_an_ordinary_user_can_run_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs PostgreSQL directly")
-async def test_root_runs_it_where_user_namespaces_are_refused(tmp_path: Path) -> None:
-    folder = _folder_for_everybody(tmp_path).parent / "data of root"
-    refusing = tmp_path / "bin"
+async def test_root_runs_it_where_user_namespaces_are_refused(open_folder: Path) -> None:
+    folder = open_folder / "data of root"
+    refusing = open_folder / "bin"
     refusing.mkdir()
     (refusing / "unshare").write_text("#!/bin/sh\necho 'unshare: refused' >&2\nexit 1\n")
     (refusing / "unshare").chmod(0o755)
