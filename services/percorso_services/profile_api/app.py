@@ -12,6 +12,7 @@ from percorso_services.profile_api.address import keep_encoded
 from percorso_services.profile_api.problems import (
     Problem,
     on_database_trouble,
+    on_failure,
     on_http_error,
     on_problem,
     on_wrong_parameters,
@@ -28,6 +29,7 @@ def make_app(context: Context) -> FastAPI:
                   description="Profiles, touchpoints and journeys of a workspace. "
                               "Errors are problem details (RFC 9457).")
     app.state.pool, app.state.bus, app.state.settings = context.pool, context.bus, context.settings
+    app.state.clock = context.clock
     app.state.access = Access(context.pool)
     for router in (profiles.router, events.router, journeys.router, quarantine.router, accounting.router):
         app.include_router(router)
@@ -37,6 +39,7 @@ def make_app(context: Context) -> FastAPI:
     for trouble in (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.QueryCanceledError,
                     asyncpg.TooManyConnectionsError, asyncpg.CannotConnectNowError, asyncpg.AdminShutdownError):
         app.add_exception_handler(trouble, on_database_trouble)
+    app.add_exception_handler(Exception, on_failure)
     page = _PAGE.read_bytes()
 
     @app.get("/docs", include_in_schema=False)

@@ -1,16 +1,33 @@
 """What journeys did and sent, through the orchestrator's views."""
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import AfterValidator
 
 from percorso_services.profile_api.access import Reader
-from percorso_services.profile_api.answer import page, raw
-from percorso_services.profile_api.parameters import Cursor, Limit, Text, iso, make_cursor, read_cursor
+from percorso_services.profile_api.address import find_profile
+from percorso_services.profile_api.answer import answer, page, raw
+from percorso_services.profile_api.parameters import (
+    Cursor,
+    Limit,
+    Text,
+    iso,
+    iso_ms,
+    make_cursor,
+    read_cursor,
+    storable,
+)
+from percorso_services.profile_api.problems import NotFound
+
+if TYPE_CHECKING:
+    from percorso_orchestrator.why import Line
 
 router = APIRouter(tags=["journeys"])
 
+Address = Annotated[str, Query(max_length=500, description="as in /v1/profiles/{address}"), AfterValidator(storable)]
 Before = tuple[datetime, bytes] | None
 
 _SEND = """s.send_id, s.journey, s.version, s.run_id, s.step, s.visit, s.channel, s.address, s.template, s.state,
@@ -163,6 +180,34 @@ async def list_runs(request: Request, grant: Reader, name: str, state: Text = No
     before = read_cursor("runs", cursor) or (None, None)
     rows = await request.app.state.pool.fetch(_RUNS_OF_JOURNEY, grant.workspace, name, state, *before, limit + 1)
     return sorted_page([(_run(row), row["entered_at"]) for row in rows], "runs", limit)
+
+
+@router.get("/v1/journeys/{name}/why")
+async def journey_why(request: Request, grant: Reader, name: str, profile: Address) -> Response:
+    """Why the journey did, or did not do, something for one person: runs with their trace, refusals, and what is to be
+    said of the newest touchpoints that could have been entries."""
+    # The conditions' compiler costs the start-up of the process a fifth of a second.
+    from percorso_orchestrator.why import why_answer
+
+    async with request.app.state.pool.acquire() as connection:
+        person = await find_profile(connection, grant.workspace, quote(profile, safe=":"))
+        why = await why_answer(connection, grant.workspace, person, name, request.app.state.clock.now_ms())
+    if why is None:
+        raise NotFound("there is no journey of this name")
+    return answer({
+        "journey": why.journey, "version": why.version, "state": why.state, "profile": why.profile, "zone": why.zone,
+        "summary": why.summary, "not_entered": [_line(line) for line in why.not_entered],
+        "considered": [{"event": one.event_id, "name": one.name, "at": iso_ms(one.at), "says": one.says}
+                       for one in why.considered],
+        "runs": [{"id": run.run_id, "version": run.version, "key": run.key, "state": run.state,
+                  "ended_reason": run.ended_reason, "ended_as": run.ended_as, "entered_at": iso_ms(run.entered_at),
+                  "ended_at": iso_ms(run.ended_at), "step": run.step, "due_at": iso_ms(run.due_at),
+                  "goal_at": iso_ms(run.goal_at), "trace": [_line(line) for line in run.trace]} for run in why.runs]})
+
+
+def _line(line: "Line") -> dict[str, Any]:
+    return {"at": iso_ms(line.at), "kind": line.kind, "step": line.step, "reason": line.reason, "detail": line.detail,
+            "event": line.event_id}
 
 
 @router.get("/v1/journeys/{name}/numbers")

@@ -15,13 +15,14 @@ from percorso_shared.clock import to_datetime
 MOST = 1000
 
 
-def _storable(text: str | None) -> str | None:
+def storable(text: str | None) -> str | None:
+    """PostgreSQL keeps no NUL in a text."""
     if text is not None and "\x00" in text:
         raise ValueError("must not hold NUL")
     return text
 
 
-Text = Annotated[str | None, Query(max_length=500), AfterValidator(_storable)]
+Text = Annotated[str | None, Query(max_length=500), AfterValidator(storable)]
 Limit = Annotated[int, Query(ge=1, le=MOST, description="most items of a page")]
 Cursor = Annotated[str | None, Query(max_length=500, description="`next` of the page before")]
 From = Annotated[str | None, Query(alias="from", max_length=40, description="included: ISO 8601 or ms since 1970")]

@@ -83,6 +83,11 @@ async def on_http_error(_: Request, error: Exception) -> Response:
     return problem_response(error.status_code, slug, str(error.detail), dict(error.headers or {}))
 
 
+async def on_failure(_: Request, error: Exception) -> Response:
+    """What nobody foresaw. The host logs it."""
+    return problem_response(500, "failure", f"the server failed ({type(error).__name__}); its log says more")
+
+
 async def on_database_trouble(_: Request, error: Exception) -> Response:
     return problem_response(503, "unavailable", f"the database cannot answer now ({type(error).__name__}); try again",
                             Unavailable.headers)
