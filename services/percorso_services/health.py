@@ -1,5 +1,6 @@
 """What the host itself serves on the private port: /healthz (alive), /readyz (can work), /metrics (Prometheus)."""
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
@@ -65,3 +66,36 @@ async def watch_database(context: Context, url: str, *, every: float = 1.0) -> N
         if connection is not None:
             with contextlib.suppress(*LOST):
                 await connection.close(timeout=2)
+
+
+async def watch_broker(context: Context, bootstrap: str, *, every: float = 2.0) -> None:
+    """Keeps `context.ready["bus"]` true to the facts: whether any of the brokers takes a connection. Losing them and
+    having one back are lines in the log."""
+    log, attempt = structlog.get_logger(), 0
+    while not context.stop.is_set():
+        reason = await _no_broker(bootstrap)
+        if reason is not None:
+            attempt += 1
+            context.ready["bus"] = f"no connection to Kafka at {bootstrap}: {reason}"
+            log.warning(f"{context.ready['bus']} (attempt {attempt})")
+        elif context.ready.pop("bus", None) is not None:
+            attempt = 0
+            log.info("Kafka is back")
+        await stopped_within(context.stop, every)
+
+
+async def _no_broker(bootstrap: str) -> str | None:
+    """None: one of them can be reached; else why the last cannot."""
+    reason = "no address"
+    for place in bootstrap.split(","):
+        host, _, port = place.strip().rpartition(":")
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), int(port)), 5)
+        except (OSError, TimeoutError, ValueError) as error:
+            reason = why(error)
+            continue
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return None
+    return reason

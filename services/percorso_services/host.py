@@ -18,7 +18,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from percorso_services.bounded_http import BoundedHttp
-from percorso_services.health import PATHS, health_app, respond, watch_database
+from percorso_services.health import PATHS, health_app, respond, watch_broker, watch_database
 from percorso_services.listen import port_of
 from percorso_services.process_list import PROCESSES
 from percorso_shared.bus.errors import describe
@@ -148,6 +148,8 @@ async def _serve(context: Context, processes: dict[str, Any], public: socket.soc
         servers.append(_Server(_config(context, _public_app(context, processes))))
         start("public port", servers[1].serve([public]))
     start("health", watch_database(context, context.settings.database_url))
+    if not context.settings.embedded_bus:
+        start("health of the bus", watch_broker(context, context.settings.kafka_bootstrap))
     for name, module in processes.items():
         start(name, module.run(context))
     stopping = asyncio.create_task(stop.wait())
