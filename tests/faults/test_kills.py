@@ -4,6 +4,7 @@ Truth is the generator's log of acknowledged message ids, compared with `GET /v1
 own accounting must agree with both. N kills per mode (default 20).
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from typing import Any
 
 import psutil
 import pytest
-from benchmarks.systems import PERCORSO, PROCESSES, ROOT, System, answers, cluster, embedded, get, wait_until
+from benchmarks.systems import PERCORSO, PROCESSES, ROOT, System, answers, cluster, embedded, get, stop, wait_until
 
 KILLS = int(os.environ.get("N", "20"))
 TOUCHPOINTS = 20_000
@@ -70,39 +71,32 @@ def test_embedded_killed_as_a_whole_loses_nothing(tmp_path: Path) -> None:
     log = tmp_path / "acknowledged"
     log.touch()
     with embedded(tmp_path) as system:
-        sender = generator(system, log, seconds=KILLS * 6.0)
-        for _ in range(KILLS):
-            time.sleep(2)
-            up = psutil.Process(_up_process(tmp_path))
-            victims = [up, *up.children(recursive=True)]
-            for victim in victims:
-                if victim.is_running():
-                    victim.send_signal(signal.SIGKILL)
-            _restart(tmp_path, system)
-        sender.wait(600)
-        judge(system, log)
-        _stop_restarted(tmp_path)
+        running = psutil.Process(system.parts["supervisor"])
+        again: subprocess.Popen[bytes] | None = None
+        try:
+            with generator(system, log, seconds=KILLS * 6.0) as sender:
+                for _ in range(KILLS):
+                    time.sleep(2)
+                    for victim in (running, *running.children(recursive=True)):
+                        with contextlib.suppress(psutil.NoSuchProcess):
+                            victim.kill()
+                    if again is not None:
+                        again.wait()
+                    again = _restart(tmp_path, system)
+                    running = psutil.Process(again.pid)
+                sender.wait(600)
+            judge(system, log)
+        finally:
+            if again is not None:
+                stop(again)
 
 
-def _up_process(folder: Path) -> int:
-    found = [process.pid for process in psutil.process_iter(["cmdline"])
-             if "up" in (process.info["cmdline"] or []) and str(folder / "data") in (process.info["cmdline"] or [])]
-    return min(found)
-
-
-def _restart(folder: Path, system: System) -> None:
+def _restart(folder: Path, system: System) -> "subprocess.Popen[bytes]":
     with (folder / "up.log").open("ab") as log:
-        subprocess.Popen([PERCORSO, "up", "--data", str(folder / "data"), "--public-port", str(system.public),
-                          "--private-port", str(system.private)], stdout=log, stderr=log)
-    wait_until(lambda: _ready(system.private), "percorso up after kill -9")
-
-
-def _ready(port: int) -> bool:
-    return answers(f"http://127.0.0.1:{port}/readyz")
-
-
-def _stop_restarted(folder: Path) -> None:
-    psutil.Process(_up_process(folder)).send_signal(signal.SIGTERM)
+        process = subprocess.Popen([PERCORSO, "up", "--data", str(folder / "data"), "--public-port",
+                                    str(system.public), "--private-port", str(system.private)], stdout=log, stderr=log)
+    wait_until(lambda: answers(f"http://127.0.0.1:{system.private}/readyz"), "percorso up after kill -9")
+    return process
 
 
 @pytest.mark.kafka
@@ -111,9 +105,9 @@ def test_each_process_killed_in_turn_on_kafka_loses_nothing(tmp_path: Path, kafk
     log.touch()
     victims = [name for name in PROCESSES if name != "profile_api"]
     with cluster(tmp_path, kafka.bootstrap, None, revive=True) as system:
-        sender = generator(system, log, seconds=KILLS * 3.0)
-        for number in range(KILLS):
-            time.sleep(2)
-            psutil.Process(system.parts[victims[number % len(victims)]]).send_signal(signal.SIGKILL)
-        sender.wait(600)
+        with generator(system, log, seconds=KILLS * 3.0) as sender:
+            for number in range(KILLS):
+                time.sleep(2)
+                psutil.Process(system.parts[victims[number % len(victims)]]).send_signal(signal.SIGKILL)
+            sender.wait(600)
         judge(system, log)
