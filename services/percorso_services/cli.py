@@ -17,6 +17,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("migrate", "migrate"),
     ("keys", "keys"),
     ("key", "key"),
+    ("destination", "destination"),
     ("source", "source"),
     ("settings", "settings"),
     ("doctor", "doctor"),

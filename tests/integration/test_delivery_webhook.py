@@ -12,7 +12,8 @@ from standardwebhooks import Webhook
 
 from delivery_rows import Office
 from percorso_orchestrator.delivery_ledger import begin, expire
-from percorso_services.delivery_worker.webhook_lane import WebhookLane, new_secret
+from percorso_orchestrator.destinations import save_destination
+from percorso_services.delivery_worker.webhook_lane import WebhookLane
 from webhook_receiver import WebhookReceiver
 
 
@@ -28,11 +29,8 @@ def receiver() -> Iterator[WebhookReceiver]:
 
 
 async def destination(office: Office, name: str, url: str) -> str:
-    secret = new_secret()
-    await office.pool.execute(
-        "INSERT INTO orchestrator.destination (workspace_id, name, url, secret, created_at) VALUES (1, $1, $2, $3, $4)",
-        name, url, secret, office.now)
-    return secret
+    async with office.pool.acquire() as connection:
+        return (await save_destination(connection, 1, name, url, office.now)).secret
 
 
 async def work(lane: WebhookLane) -> None:

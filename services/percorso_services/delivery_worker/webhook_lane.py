@@ -1,15 +1,14 @@
 """Webhooks: a few at a time per destination, so that a dead one slows nobody."""
 
 import asyncio
-import base64
 import random
-import secrets
 from collections import Counter
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from percorso_orchestrator.delivery_ledger import begin, give_back, settle
+from percorso_orchestrator.destinations import find_destination
 from percorso_services.delivery_worker.all_done import raise_all
 from percorso_services.delivery_worker.channels.webhook import WebhookSender, body_of
 from percorso_services.delivery_worker.claiming import Ready, claim_and_judge
@@ -24,12 +23,6 @@ PER_DESTINATION = 4
 AT_ONCE = 64
 SENDING_LEASE = timedelta(seconds=60)
 """Longer than a destination may take to answer."""
-
-_DESTINATION = "SELECT url, secret FROM orchestrator.destination WHERE workspace_id = $1 AND name = $2"
-_REMEMBER = """
-INSERT INTO orchestrator.destination (workspace_id, name, url, secret, created_at) VALUES ($1, $2, $2, $3, $4)
-ON CONFLICT (workspace_id, name) DO NOTHING
-"""
 
 
 class WebhookLane:
@@ -84,8 +77,9 @@ class WebhookLane:
     async def _send(self, item: Ready) -> None:
         row = item.row
         async with self._pool.acquire() as connection:
-            url, secret = await self._destination(connection, row.address)
-        if url is None:
+            destination = await find_destination(connection, self._workspace, row.address,
+                                                 to_datetime(self._clock.now_ms()))
+        if destination is None:
             await self._settle(item, Refused(f"there is no destination {row.address!r}"))
             return
 
@@ -94,15 +88,8 @@ class WebhookLane:
             async with self._pool.acquire() as connection:
                 return await begin(connection, self._workspace, row, now, now + SENDING_LEASE, row.address, None)
 
-        await self._settle(item, await self._sender.post(url, secret, row.idempotency_key, body_of(row), begun))
-
-    async def _destination(self, connection: Any, name: str) -> tuple[str | None, str]:
-        """(address, secret). An address that a journey names directly gets a secret at its first use."""
-        found = await connection.fetchrow(_DESTINATION, self._workspace, name)
-        if found is None and name.startswith(("http://", "https://")):
-            await connection.execute(_REMEMBER, self._workspace, name, new_secret(), to_datetime(self._clock.now_ms()))
-            found = await connection.fetchrow(_DESTINATION, self._workspace, name)
-        return (found["url"], found["secret"]) if found is not None else (None, "")
+        await self._settle(item, await self._sender.post(
+            destination.url, destination.secret, row.idempotency_key, body_of(row), begun))
 
     async def _settle(self, item: Ready, outcome: Outcome) -> None:
         row, now_ms = item.row, self._clock.now_ms()
@@ -140,8 +127,3 @@ class WebhookLane:
 
     async def close(self) -> None:
         await self._sender.close()
-
-
-def new_secret() -> str:
-    """As Standard Webhooks writes one."""
-    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
