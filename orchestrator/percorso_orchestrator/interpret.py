@@ -678,7 +678,7 @@ class _Walk:
         if isinstance(run.parked, Sending):
             self.cancel(run.parked)
         kind: DecisionKind = "exit" if reason == "exit" else "restarted" if reason == "restarted" else "finished"
-        self.decide(kind, at, reason=as_ or reason, step=run.step, event_id=event_id)
+        self.decide(kind, at, reason=as_, step=run.step, event_id=event_id)
         self.count(f"ended:{reason}")
         self.run = replace(run, state="ended", ended_reason=reason, ended_as=as_, ended_at=at, parked=None, at=at,
                            generation=run.generation + 1)

@@ -27,8 +27,8 @@ def _problems(definition: Definition) -> Iterator[YamlProblem]:
         yield YamlProblem("the key of an entry may read event and context only", entry.place)
     for node in definition.program.values():
         step = node.step
-        if isinstance(step, Outward) and step.channel == "email" and step.policy is None and definition.policy is None:
-            yield YamlProblem("an e-mail needs a policy: name one for the journey or for this step "
+        if isinstance(step, Outward) and step.policy is None and definition.policy is None:
+            yield YamlProblem("what reaches somebody needs a policy: name one for the journey or for this step "
                               "(`internal: {}` is one without gates)", step.place)
         if isinstance(step, Wait):
             zero = step.for_ is not None and step.for_.amount == 0
