@@ -280,8 +280,8 @@ class Lane:
         shop = self._shop
         fresh, seen = unseen(place, records)
         next_ = records[-1].position + 1
-        began = time.perf_counter()
         async with shop.connections.lend() as connection:
+            began = time.perf_counter()
             transaction = connection.transaction()
             await transaction.start()
             committing = False
