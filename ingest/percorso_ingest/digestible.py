@@ -72,21 +72,21 @@ def check_shape(event: bytes, *, depth: int, values: int) -> None:
     """Raises NotBelieved for an event that is nested too deep or holds too many values. Brackets, commas and colons in
     texts count only when the quick count is over the limit."""
     brackets = event.count(b"{") + event.count(b"[")
-    if brackets > depth and _depth(event) > depth:
+    if brackets > depth and _is_deeper(event, depth):
         raise NotBelieved("too_deep", f"more than {depth} levels")
     if len(event) > values and event.count(b",") + brackets > values and _values(event) > values:
         raise NotBelieved("too_wide", f"more than {values} values")
 
 
-def _depth(data: bytes) -> int:
-    """Of well-formed JSON; each round takes off the innermost level."""
-    rest, levels = _TEXT.sub(b"", data).translate(None, _OUTSIDE_BRACKETS), 0
-    while rest and levels <= 1_000:
+def _is_deeper(data: bytes, depth: int) -> bool:
+    """For well-formed JSON: each round takes off the innermost level."""
+    rest = _TEXT.sub(b"", data).translate(None, _OUTSIDE_BRACKETS)
+    for _ in range(depth):
         shorter = rest.replace(b"{}", b"").replace(b"[]", b"")
         if len(shorter) == len(rest):
             break
-        rest, levels = shorter, levels + 1
-    return levels
+        rest = shorter
+    return bool(rest)
 
 
 def _values(data: bytes) -> int:

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from ingest_world import BASIC, World, ingest_world, make_sources
+from percorso_ingest.stores import STORES
 from percorso_services.ingest_api import process
 from percorso_services.ingest_api.read_body import NoRoom
 from percorso_shared.bus.port import BusUnavailable
 from percorso_shared.bus.receipts import decode_receipt
+from percorso_shared.stores import Subject
 from percorso_shared.topics import ACCEPTED
 
 PING = {"userId": "u-1", "event": "Ping", "type": "track"}
@@ -64,6 +66,26 @@ async def test_a_request_that_cannot_be_read_is_one_record(world: World, body: b
     [row] = await world.quarantine(1)
     assert row["reason"] == reason
     assert body.startswith(bytes(row["body"]))
+
+
+async def test_a_person_gets_a_copy_of_their_refusals_and_can_have_them_erased(world: World) -> None:
+    await world.post("/v1/track", {"userId": "U-1", "properties": {"n": 1}})
+    await world.post("/v1/batch", {"batch": [
+        {"type": "identify", "userId": ["x"], "traits": {"email": "Ada@Example.com", "phone": "+39 333 1"}},
+        {"type": "track", "userId": "u-2"}, {"type": "track", "context": {"device": {"id": "D"}}}]})
+    await world.quarantine(4)
+    subject = Subject(workspace=1, profiles=(), atoms=(), links=(), identifiers=(
+        ("user_id", "u-1"), ("email", "ada@example.com"), ("device_id", "D")))
+    [store] = STORES
+    async with world.pool.acquire() as connection, connection.transaction():
+        copies = await store.export(connection, subject)
+        assert {copy["reason"] for copy in copies} == {"name_missing", "identifier_unreadable"}
+        assert json.loads(copies[0]["body"])["userId"] == "U-1"
+        assert await store.erase(connection, subject) == 3
+        assert await store.erase(connection, subject) == 0
+    [left] = await world.quarantine(1)
+    assert left["identifiers"] == ["user_id:u-2"]
+    assert await world.pool.fetchval("SELECT bytes FROM ingest.quarantine_size WHERE workspace_id = 1") == left["size"]
 
 
 async def test_deflate_is_read_in_both_of_its_forms(world: World) -> None:

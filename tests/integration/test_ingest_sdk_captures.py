@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ingest_world import KEY, World, ingest_world, make_sources
 
 CAPTURES = Path(__file__).parents[1] / "data" / "sdk-captures"

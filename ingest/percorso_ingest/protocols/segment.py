@@ -13,6 +13,7 @@ import msgspec
 from percorso_ingest.answers import answer_json
 from percorso_ingest.claim import NOTHING, Parcel
 from percorso_ingest.digestible import may_hold_huge_number
+from percorso_ingest.fold_deep import Folded
 from percorso_ingest.protocols.port import Protocol, Request
 from percorso_ingest.refusal import UNDECODABLE, NotBelieved, refusal_of
 
@@ -50,16 +51,22 @@ def read_single(request: Request, *, type_: str) -> Parcel:
 
 def read_batch(request: Request, *, imported: bool = False) -> Parcel:
     """`{"batch": [event, ...], "sentAt", "writeKey", "context"}`."""
+    folded = None
     try:
-        body = _decode_batch(request.body)
+        try:
+            body = _decode_batch(request.body)
+        except RecursionError:
+            folded = Folded(request.body)
+            body = _decode_batch(folded.body)
     except UNDECODABLE as error:
         raise NotBelieved(*refusal_of(error)) from None
     if body.batch is None:
         raise NotBelieved("wrong_shape", "a batch is an object with the array `batch`")
     if not body.batch:
         raise NotBelieved("no_events")
+    originals = body.batch if folded is None else folded.unfold_all([bytes(event) for event in body.batch])
     return Parcel(
-        originals=body.batch, single=False, write_key=body.write_key or _key_of_first(body.batch[0]),
+        originals=originals, single=False, write_key=body.write_key or _key_of_first(body.batch[0]),
         sent_at=body.sent_at if body.sent_at is not None else _header(request, _SENT_AT),
         context=body.context, flags=("imported",) if imported else (),
         suspicious=may_hold_huge_number(request.body))

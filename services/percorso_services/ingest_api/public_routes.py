@@ -56,7 +56,8 @@ def public_routes(context: Context, sources: Sources) -> ASGIApp:
         message = "there is nothing here" if error.detail == "Not Found" else str(error.detail)
         return JSONResponse({"code": code, "message": message}, error.status_code, headers=error.headers)
 
-    app.router.routes.append(Mount("/demo", routes=_demo_routes(context)))
+    if context.settings.embedded_bus:  # one machine, somebody's first look; a cluster serves real visitors only
+        app.router.routes.append(Mount("/demo", routes=_demo_routes(context)))
     return app
 
 

@@ -191,6 +191,16 @@ def test_one_bad_event_never_fails_its_batch() -> None:
         "unknown_type", "wrong_shape", "wrong_shape", "unknown_type", "wrong_shape"]
 
 
+def test_an_event_of_any_depth_is_set_aside_alone_and_whole() -> None:
+    deep = b'{"type":"track","event":"x","userId":"u","properties":' + b'{"[":[' * 5_000 + b'"]"' + b"]}" * 5_000 + b"}"
+    good = b'{"type":"track","event":"x","userId":"u"}'
+    roomy = Source(1, "roomy", "server", "k", limits=Limits(event_bytes=1_000_000))
+    body = b'{"batch":[' + b",".join((good, deep, good, deep)) + b"]}"
+    verdict = believe(read_batch(Request("", b"", {}, body)), roomy, NOW)
+    assert len(verdict.accepted) == 2
+    assert [(refusal.reason, original) for refusal, original in verdict.refused] == [("too_deep", deep)] * 2
+
+
 def test_the_context_of_a_batch_is_under_the_events_own() -> None:
     own, without = batch(
         {"type": "track", "event": "x", "userId": "u", "context": {"locale": "it"}},
