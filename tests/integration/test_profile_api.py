@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from identity_rows import IdentityRows
+from percorso_services.profile_api import shapes
 from percorso_services.profile_api.process import private_app
 from percorso_services.profile_worker.worker import ProfileWorker
 from percorso_shared.accounting import account
@@ -248,9 +249,26 @@ async def test_a_receipt_waits_until_it_is_folded_in(pool, identity, client, mon
     assert (await client.get(f"/v1/profiles/ada?after={receipt}")).status_code == 200
 
 
+@pytest.mark.parametrize("path", [
+    "/v1/profiles/ada?include=traits,provenance,identifiers,events,links,account,messages,journeys",
+    "/v1/profiles/ada/traits", "/v1/profiles/ada/account", "/v1/profiles/ada/links", "/v1/profiles/ada/events",
+    "/v1/events", "/v1/accounting", "/v1/sends", "/v1/mailbox", "/v1/journeys", "/v1/quarantine"])
+async def test_answers_have_the_shape_that_is_described(pool, identity, client, path):
+    link, ada = await identity.link("user_id:ada", "email:a@example.com"), identity.atom("user_id:ada")
+    await fold(pool, resolved(accepted("identified", type="identify", account="acme", traits={"plan": "pro"},
+                                       set_once={"first": 1}, add={"tags": "x"}), link, ada))
+    body = (await client.get(path)).json()
+    model = shapes.Page[Any] if "data" in body else shapes.Profile if "id" in body else shapes.Section
+    if path.startswith("/v1/profiles/ada/events"):
+        model = shapes.Page[shapes.Event]
+    model.model_validate(body, strict=True, extra="forbid")
+
+
 async def test_the_description_for_machines_and_the_page_need_no_key_and_no_other_host(client):
     client.headers.pop("Authorization")
     described = (await client.get("/openapi.json")).json()
-    assert "/v1/profiles/{address}" in described["paths"]
+    operation = described["paths"]["/v1/profiles/{address}"]["get"]
+    assert set(operation["responses"]) == {"200", "400", "401", "403", "404", "503", "504"}
+    assert {"Profile", "ProblemDetail"} <= described["components"]["schemas"].keys()
     page = (await client.get("/docs")).text
     assert not re.search(r"(src|href)=\"(https?:)?//", page)

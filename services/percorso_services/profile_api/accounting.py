@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from fastapi import APIRouter, Request, Response
 
+from percorso_services.profile_api import shapes
 from percorso_services.profile_api.access import Reader
 from percorso_services.profile_api.answer import page
 from percorso_services.profile_api.balance import IDENTITY, PROFILE, balance
@@ -22,7 +23,7 @@ GROUP BY source, stage, outcome
 """
 
 
-@router.get("/v1/accounting")
+@router.get("/v1/accounting", response_model=shapes.Page[shapes.Balance])
 async def get_accounting(request: Request, grant: Reader, source: Text = None, since: From = None, to: To = None,
                          ) -> Response:
     """Per source and stage: accepted = resolved + duplicate + set_aside + erased + in_flight, refused beside it.

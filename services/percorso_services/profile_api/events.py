@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from percorso_profile import views
+from percorso_services.profile_api import shapes
 from percorso_services.profile_api.access import Reader
 from percorso_services.profile_api.answer import page
 from percorso_services.profile_api.parameters import (
@@ -54,7 +55,7 @@ def _life(received_at: str | None, folded_at: str | None) -> list[dict[str, Any]
     return [{"stage": "ingest_api", "at": received_at}, {"stage": "profile_worker", "at": folded_at}]
 
 
-@router.get("/v1/events")
+@router.get("/v1/events", response_model=shapes.Page[shapes.Event])
 async def list_events(request: Request, grant: Reader, message_id: Text = None, source: Text = None, name: Text = None,
                       since: From = None, to: To = None, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """Touchpoints that are part of their profiles, newest receipt first. With `message_id`: that one, of `source` or of
@@ -86,7 +87,7 @@ async def _ids_of(connection: Any, workspace: int, source: str | None, message_i
     return [event_id(workspace, name, message_id) for name in sources]
 
 
-@router.get("/v1/sources", tags=["sources"])
+@router.get("/v1/sources", tags=["sources"], response_model=shapes.Page[shapes.Source])
 async def list_sources(request: Request, grant: Reader) -> Response:
     """Who sends touchpoints. Write keys are not shown: `percorso keys`."""
     rows = await request.app.state.pool.fetch(

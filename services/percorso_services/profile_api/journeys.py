@@ -7,6 +7,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AfterValidator
 
+from percorso_services.profile_api import shapes
 from percorso_services.profile_api.access import Reader
 from percorso_services.profile_api.address import find_profile
 from percorso_services.profile_api.answer import answer, page, raw
@@ -137,7 +138,7 @@ def sorted_page(found: list[tuple[dict[str, Any], datetime]], kind: str, limit: 
                 make_cursor(kind, shown[-1][1], shown[-1][0]["id"]) if len(found) > limit else None)
 
 
-@router.get("/v1/sends")
+@router.get("/v1/sends", response_model=shapes.Page[shapes.Send])
 async def list_sends(request: Request, grant: Reader, state: Text = None, journey: Text = None, channel: Text = None,
                      address: Text = None, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """The ledger of everything sent outwards, newest first."""
@@ -147,7 +148,7 @@ async def list_sends(request: Request, grant: Reader, state: Text = None, journe
     return sorted_page([(_send(row), row["created_at"]) for row in rows], "sends", limit)
 
 
-@router.get("/v1/mailbox")
+@router.get("/v1/mailbox", response_model=shapes.Page[shapes.Mail])
 async def list_mails(request: Request, grant: Reader, to: Text = None, limit: Limit = 100, cursor: Cursor = None,
                      ) -> Response:
     """The built-in mailbox, newest first; `to` is a whole address."""
@@ -159,7 +160,7 @@ async def list_mails(request: Request, grant: Reader, to: Text = None, limit: Li
         row["at"]) for row in rows], "mailbox", limit)
 
 
-@router.get("/v1/journeys")
+@router.get("/v1/journeys", response_model=shapes.Page[shapes.Journey])
 async def list_journeys(request: Request, grant: Reader) -> Response:
     """The published journeys, with what was counted for the present version."""
     async with request.app.state.pool.acquire() as connection:
@@ -173,7 +174,7 @@ async def list_journeys(request: Request, grant: Reader) -> Response:
                   "numbers": numbers.get((row["name"], row["version"]), {})} for row in rows], None)
 
 
-@router.get("/v1/journeys/{name}/runs")
+@router.get("/v1/journeys/{name}/runs", response_model=shapes.Page[shapes.Run])
 async def list_runs(request: Request, grant: Reader, name: str, state: Text = None, limit: Limit = 100,
                     cursor: Cursor = None) -> Response:
     """Newest entry first."""
@@ -182,7 +183,7 @@ async def list_runs(request: Request, grant: Reader, name: str, state: Text = No
     return sorted_page([(_run(row), row["entered_at"]) for row in rows], "runs", limit)
 
 
-@router.get("/v1/journeys/{name}/why")
+@router.get("/v1/journeys/{name}/why", response_model=shapes.Why)
 async def journey_why(request: Request, grant: Reader, name: str, profile: Address) -> Response:
     """Why the journey did, or did not do, something for one person: runs with their trace, refusals, and what is to be
     said of the newest touchpoints that could have been entries."""
@@ -210,7 +211,7 @@ def _line(line: "Line") -> dict[str, Any]:
             "event": line.event_id}
 
 
-@router.get("/v1/journeys/{name}/numbers")
+@router.get("/v1/journeys/{name}/numbers", response_model=shapes.Page[shapes.Numbers])
 async def journey_numbers(request: Request, grant: Reader, name: str) -> Response:
     """What was counted, per version: entered, ended by reason, and what could not enter."""
     rows = await request.app.state.pool.fetch(_TALLIES, grant.workspace, name)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from percorso_profile import views
 from percorso_profile.fold import Profile, Said, State
-from percorso_services.profile_api import people
+from percorso_services.profile_api import people, shapes
 from percorso_services.profile_api.access import Administrator, Reader
 from percorso_services.profile_api.address import find_profile
 from percorso_services.profile_api.answer import answer, page
@@ -116,7 +116,7 @@ async def _ask(connection: Any, workspace: int, address: str) -> _Asked:
     return _Asked(connection, workspace, profile_id, await views.profile_of(connection, workspace, profile_id))
 
 
-@router.get("/v1/profiles/{address}")
+@router.get("/v1/profiles/{address}", response_model=shapes.Profile)
 async def get_profile(request: Request, grant: Reader, address: str, include: Include = None, after: After = None,
                       ) -> Response:
     """By any identifier (`email:ada@example.com`), by profile id, or by user id. An old id of a merged profile leads to
@@ -140,7 +140,7 @@ async def get_profile(request: Request, grant: Reader, address: str, include: In
     return answer(answered)
 
 
-@router.get("/v1/profiles/{address}/events")
+@router.get("/v1/profiles/{address}/events", response_model=shapes.Page[shapes.Event])
 async def get_events(request: Request, grant: Reader, address: str, name: Text = None, since: From = None,
                      to: To = None, limit: Limit = 100, cursor: Cursor = None, after: After = None) -> Response:
     """Everything this person did, newest event time first."""
@@ -158,7 +158,7 @@ async def get_events(request: Request, grant: Reader, address: str, name: Text =
                 make_cursor("person", to_datetime(last.event_time), last.event_id) if last else None)
 
 
-@router.get("/v1/profiles/{address}/messages")
+@router.get("/v1/profiles/{address}/messages", response_model=shapes.Page[shapes.Send])
 async def get_messages(request: Request, grant: Reader, address: str, limit: Limit = 100, cursor: Cursor = None,
                        after: After = None) -> Response:
     """What was sent to this person, or planned, or not sent and why: newest first."""
@@ -170,7 +170,7 @@ async def get_messages(request: Request, grant: Reader, address: str, limit: Lim
     return sorted_page(found, "messages", limit)
 
 
-@router.get("/v1/profiles/{address}/journeys")
+@router.get("/v1/profiles/{address}/journeys", response_model=shapes.Page[shapes.Run])
 async def get_journeys(request: Request, grant: Reader, address: str, limit: Limit = 100, cursor: Cursor = None,
                        after: After = None) -> Response:
     """This person's runs through journeys, newest entry first."""
@@ -182,7 +182,7 @@ async def get_journeys(request: Request, grant: Reader, address: str, limit: Lim
     return sorted_page(found, "journeys", limit)
 
 
-@router.get("/v1/profiles/{address}/export")
+@router.get("/v1/profiles/{address}/export", response_model=dict[str, list[shapes.Object]])
 async def export_profile(request: Request, grant: Administrator, address: str) -> Response:
     """Everything that is kept of this person, store by store."""
     async with request.app.state.pool.acquire() as connection, connection.transaction(
@@ -192,7 +192,7 @@ async def export_profile(request: Request, grant: Administrator, address: str) -
         return answer(await export_person(connection, subject))
 
 
-@router.get("/v1/profiles/{address}/{section}")
+@router.get("/v1/profiles/{address}/{section}", response_model=shapes.Section)
 async def get_section(request: Request, grant: Reader, address: str, section: str, after: After = None) -> Response:
     """One section of a profile: traits (with sets and consent), provenance, identifiers, links or account."""
     if section not in SECTIONS:
@@ -202,7 +202,7 @@ async def get_section(request: Request, grant: Reader, address: str, section: st
         return answer(await SECTIONS[section](await _ask(connection, grant.workspace, address)))
 
 
-@router.delete("/v1/profiles/{address}")
+@router.delete("/v1/profiles/{address}", response_model=shapes.Erased)
 async def erase_profile(request: Request, grant: Administrator, address: str) -> Response:
     """Erases this person from every store. Records on the bus and backups expire by retention."""
     async with request.app.state.pool.acquire() as connection, connection.transaction():

@@ -4,6 +4,7 @@ from base64 import b64encode
 
 from fastapi import APIRouter, Request, Response
 
+from percorso_services.profile_api import shapes
 from percorso_services.profile_api.access import Reader
 from percorso_services.profile_api.journeys import sorted_page
 from percorso_services.profile_api.parameters import Cursor, From, Limit, Text, To, instant, iso, read_cursor
@@ -21,7 +22,7 @@ ORDER BY received_at DESC, id DESC LIMIT $8
 """
 
 
-@router.get("/v1/quarantine")
+@router.get("/v1/quarantine", response_model=shapes.Page[shapes.Quarantined])
 async def list_quarantine(request: Request, grant: Reader, reason: Text = None, source: Text = None, since: From = None,
                           to: To = None, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """Newest first. Bytes that cannot be parsed are shown to keys of scope admin only (`body_base64` is null)."""
