@@ -45,6 +45,8 @@ class Pace:
     """After registering, for who confirms before the reminder."""
     late: tuple[float, float] = (28.0, 48.0)
     """For who confirms between the reminder and the second mail."""
+    reminds: float = 20.0
+    """When the reminder leaves."""
     ends: float = 60.0
     """When the journey has said all it has to say."""
 
@@ -83,63 +85,73 @@ def cast(people: int, seed: int) -> list[Walker]:
     return walkers
 
 
+@dataclass(frozen=True)
+class Walked:
+    """What somebody really did: a busy machine makes people slow."""
+
+    walker: Walker
+    confirmed_after: float | None
+    """Seconds between the form and the confirmation, as their touchpoints say; None: never."""
+
+
 async def walk(walkers: Sequence[Walker], *, public: str, write_key: str, pace: Pace, seen: Seen,
-               together: int = 40) -> None:
-    """Returns when everybody has done what they came for. At most `together` are on a page at the same time. Raises
-    ShopTrouble at the first answer that is none."""
-    pages = asyncio.Semaphore(together)
+               together: int = 40) -> list[Walked]:
+    """Returns when everybody has done what they came for. At most `together` requests are under way at the same time.
+    Raises ShopTrouble at the first answer that is none."""
+    gate = asyncio.Semaphore(together)
     limits = httpx.Limits(max_connections=together, max_keepalive_connections=together)
     async with (httpx.AsyncClient(base_url=public, limits=limits, timeout=30, headers={"User-Agent": _AGENT}) as client,
                 asyncio.TaskGroup() as group):
-        for number, walker in enumerate(walkers):
-            group.create_task(_Visit(client, write_key, walker, pace, pages).walk(number * pace.arrivals, seen))
+        visits = [group.create_task(_Visit(client, write_key, walker, pace, gate).walk(number * pace.arrivals, seen))
+                  for number, walker in enumerate(walkers)]
+    return [visit.result() for visit in visits]
 
 
 class _Visit:
     """One person's browser."""
 
     def __init__(self, client: httpx.AsyncClient, write_key: str, walker: Walker, pace: Pace,
-                 pages: asyncio.Semaphore) -> None:
-        self._client, self._key, self._walker, self._pace, self._pages = client, write_key, walker, pace, pages
+                 gate: asyncio.Semaphore) -> None:
+        self._client, self._key, self._walker, self._pace, self._gate = client, write_key, walker, pace, gate
         self._chance = random.Random(walker.anonymous_id)
         self._before = ""
 
-    async def walk(self, begins: float, seen: Seen) -> None:
+    async def walk(self, begins: float, seen: Seen) -> Walked:
         await asyncio.sleep(begins)
         walker = self._walker
-        async with self._pages:
-            await self._visit("/demo/")
-            await self._read()
-            await self._visit(f"/demo/product/{walker.product}")
-            await self._send(self._track("Product Viewed", {"product_id": walker.product, "currency": "EUR"}))
-            await self._read()
-            page = await self._visit("/demo/register")
-            found = _REGISTRATION.search(page)
-            if found is None:
-                raise ShopTrouble("the registration page of the demo shop has no form")
-            registration = {"registration_id": found[1]}
-            await self._read()
-            await self._send(self._track("form_started", {"form": "registration", "field": "name", **registration}))
-            await self._read()
-            await self._send(
-                self._event("identify", traits={
-                    "email": walker.email, "name": walker.name, "consent": {"marketing": walker.consent},
-                    "locale": walker.language, "tz": walker.zone}),
-                self._track("form_submitted", {
-                    "form": "registration", "fields": ["name", "email", "consent"], **registration}))
-            registered = time.monotonic()
-            await self._request("POST", f"/demo/register?r={found[1]}")
-            await self._visit(f"/demo/check-mail?r={found[1]}")
+        await self._visit("/demo/")
+        await self._read()
+        await self._visit(f"/demo/product/{walker.product}")
+        await self._send(self._track("Product Viewed", {"product_id": walker.product, "currency": "EUR"}))
+        await self._read()
+        page = await self._visit("/demo/register")
+        found = _REGISTRATION.search(page)
+        if found is None:
+            raise ShopTrouble("the registration page of the demo shop has no form")
+        registration = {"registration_id": found[1]}
+        await self._read()
+        await self._send(self._track("form_started", {"form": "registration", "field": "name", **registration}))
+        await self._read()
+        registered = time.monotonic()
+        await self._send(
+            self._event("identify", traits={
+                "email": walker.email, "name": walker.name, "consent": {"marketing": walker.consent},
+                "locale": walker.language, "tz": walker.zone}),
+            self._track("form_submitted", {
+                "form": "registration", "fields": ["name", "email", "consent"], **registration}))
+        await self._request("POST", f"/demo/register?r={found[1]}")
+        await self._visit(f"/demo/check-mail?r={found[1]}")
         seen("registered")
         if walker.fate == "never":
-            return
+            return Walked(walker, None)
         after = self._chance.uniform(*(self._pace.soon if walker.fate == "soon" else self._pace.late))
         await asyncio.sleep(max(0.0, registered + after - time.monotonic()))
-        async with self._pages:
-            await self._visit(f"/demo/confirm?r={found[1]}")
-            await self._send(self._track("registration_confirmed", registration))
-            await self._request("POST", f"/demo/confirm?r={found[1]}")
+        await self._visit(f"/demo/confirm?r={found[1]}")
+        confirmed_after = time.monotonic() - registered
+        await self._send(self._track("registration_confirmed", registration))
+        await self._request("POST", f"/demo/confirm?r={found[1]}")
         seen("confirmed")
+        return Walked(walker, confirmed_after)
 
     async def _read(self) -> None:
         await asyncio.sleep(self._chance.uniform(*self._pace.reading))
@@ -172,8 +184,10 @@ class _Visit:
         """Waits and tries again while it is told to (429, 503), five times."""
         for attempt in range(5):
             try:
-                answer = await self._client.request(
-                    method, address, content=body, headers={"Content-Type": "text/plain;charset=UTF-8"} if body else {})
+                async with self._gate:
+                    answer = await self._client.request(
+                        method, address, content=body,
+                        headers={"Content-Type": "text/plain;charset=UTF-8"} if body else {})
             except httpx.TransportError as error:
                 why = str(error) or type(error).__name__
                 raise ShopTrouble(f"{address.split('?')[0]} cannot be reached: {why}") from error

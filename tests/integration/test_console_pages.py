@@ -218,8 +218,9 @@ async def test_too_many_watching_pages_are_asked_to_wait(world: ConsoleWorld, vi
         return await visitor.send(visitor.build_request("GET", "/live/stream"), stream=True)
 
     watching = [await watch() for _ in range(20)]
-    for stream in watching:
-        await anext(stream.aiter_lines())
+    reading = [stream.aiter_lines() for stream in watching]
+    for lines in reading:
+        assert await anext(lines) == "retry: 2000"
     refused = await watch()
     assert refused.status_code == 503
     for stream in (*watching, refused):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from percorso_services.demo_outcome import Outcome
-    from percorso_services.demo_walk import Pace, Walker
+    from percorso_services.demo_walk import Pace, Walked, Walker
 
 
 def demo(people: Annotated[int, typer.Option(min=1, max=20_000, help="How many walk through the shop.")] = 200,
@@ -60,17 +60,18 @@ async def _demo(folder: Path, people: int, pace: "Pace") -> "Outcome":
     public, private, write_key, secret = running_installation(folder)
     console, walkers = Console(highlight=False), cast(people, int(time.time()))
     console.print(f"{people} people walk through {public}/demo/; watch them at {private}/")
-    await _walk(console, walkers, public, write_key, pace)
-    outcome = await read_outcome(private, secret, walkers)
+    walked = await _walk(console, walkers, public, write_key, pace)
+    outcome = await read_outcome(private, secret, walked, pace)
     deadline = time.monotonic() + 60
     while not outcome.settled and time.monotonic() < deadline:
         await asyncio.sleep(1)
-        outcome = await read_outcome(private, secret, walkers)
+        outcome = await read_outcome(private, secret, walked, pace)
     _print(console, outcome, people, private)
     return outcome
 
 
-async def _walk(console: "Console", walkers: "list[Walker]", public: str, write_key: str, pace: "Pace") -> None:
+async def _walk(console: "Console", walkers: "list[Walker]", public: str, write_key: str, pace: "Pace",
+                ) -> "list[Walked]":
     """A bar for those who registered, one for those who confirmed, one for the wait until the last journey is over."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -87,7 +88,7 @@ async def _walk(console: "Console", walkers: "list[Walker]", public: str, write_
                 last = time.monotonic()
             progress.advance(bars[what])
 
-        await walk(walkers, public=public, write_key=write_key, pace=pace, seen=seen)
+        walked = await walk(walkers, public=public, write_key=write_key, pace=pace, seen=seen)
         began = time.monotonic()
         left = max(0, round(last + pace.ends - began))
         waiting = progress.add_task("the last mails", total=left)
@@ -95,6 +96,7 @@ async def _walk(console: "Console", walkers: "list[Walker]", public: str, write_
             progress.update(waiting, completed=int(passed))
             await asyncio.sleep(0.5)
         progress.update(waiting, completed=left)
+    return walked
 
 
 def _print(console: "Console", outcome: "Outcome", people: int, private: str) -> None:

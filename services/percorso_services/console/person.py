@@ -1,6 +1,6 @@
 """One person's page, and how to get there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ LONGEST = 400
 
 @dataclass(frozen=True)
 class Moment:
-    """One line of the timeline: a touchpoint, or a mail to the person."""
+    """One line of the timeline: a touchpoint, or a mail to the person, or the touchpoint that says it was sent."""
 
     at: datetime
     touchpoint: Touchpoint | None = None
@@ -72,13 +72,22 @@ class PersonPages:
 def merge(touchpoints: Sequence[Touchpoint], mails: Sequence[Mail], before_ms: int | None,
           ) -> tuple[list[Moment], int | None]:
     """One page of the timeline, newest first, and the instant before which the next one begins (None: that was all).
-    Mails stand beside the touchpoints of the same span of time."""
-    shown = touchpoints[:PAGE]
+    Mails stand among the touchpoints of the same span of time; the touchpoint that tells of a mail stands for it."""
+    shown, sent = touchpoints[:PAGE], {mail.send_id: mail for mail in mails if mail.send_id}
     older = to_ms(touchpoints[PAGE].event_time) + 1 if len(touchpoints) > PAGE else None
-    moments = [Moment(touchpoint.event_time, touchpoint=touchpoint) for touchpoint in shown]
-    moments += [Moment(mail.at, mail=mail) for mail in mails
-                if (before_ms is None or to_ms(mail.at) < before_ms) and (older is None or to_ms(mail.at) >= older)]
+    moments = [Moment(touchpoint.event_time, touchpoint, _mail_of(touchpoint, sent)) for touchpoint in shown]
+    told = {moment.mail.mail_id for moment in moments if moment.mail}
+    moments += [Moment(mail.at, mail=mail) for mail in mails if mail.mail_id not in told
+                and (before_ms is None or to_ms(mail.at) < before_ms)
+                and (older is None or to_ms(mail.at) >= older)]
     return sorted(moments, key=lambda moment: moment.at, reverse=True), older
+
+
+def _mail_of(touchpoint: Touchpoint, sent: Mapping[str, Mail]) -> Mail | None:
+    """The mail whose sending this touchpoint tells."""
+    if touchpoint.name != "email_sent":
+        return None
+    return sent.get(str((touchpoint.body.get("properties") or {}).get("send")))
 
 
 def _address_of(person: Person) -> str:

@@ -5,7 +5,7 @@ import pytest
 
 from percorso_services.commands.demo import running_installation
 from percorso_services.demo_outcome import Outcome, add_person
-from percorso_services.demo_walk import Walker, cast
+from percorso_services.demo_walk import Pace, Walked, Walker, cast
 from percorso_shared.cannot_run import CannotRun
 
 
@@ -29,18 +29,26 @@ def person(*templates: str, ended_as: str | None = None) -> dict[str, object]:
             "messages": [{"template": name, "state": "sent", "reason": None} for name in templates]}
 
 
-@pytest.mark.parametrize(("fate", "consent", "mails", "surprised"), [
-    ("soon", True, (), False),
-    ("soon", True, ("registration/confirm-link",), True),
-    ("late", True, ("registration/confirm-link",), False),
-    ("never", True, ("registration/confirm-link", "registration/benefits"), False),
-    ("never", True, ("registration/confirm-link",), True),
-    ("never", False, ("registration/confirm-link",), False),
-    ("never", False, ("registration/confirm-link", "registration/benefits"), True)])
-def test_a_mail_too_many_or_too_few_is_noticed(fate: str, consent: bool, mails: tuple[str, ...],
+REMINDER, BENEFITS = "registration/confirm-link", "registration/benefits"
+
+
+@pytest.mark.parametrize(("confirmed_after", "consent", "mails", "surprised"), [
+    (10, True, (), False),
+    (10, True, (REMINDER,), True),
+    (21, True, (), False),
+    (21, True, (REMINDER,), False),
+    (21, True, (REMINDER, REMINDER), True),
+    (40, True, (REMINDER,), False),
+    (40, True, (), True),
+    (None, True, (REMINDER, BENEFITS), False),
+    (None, True, (REMINDER,), True),
+    (None, False, (REMINDER,), False),
+    (None, False, (REMINDER, BENEFITS), True)])
+def test_a_mail_too_many_or_too_few_is_noticed(confirmed_after: float | None, consent: bool, mails: tuple[str, ...],
                                                surprised: bool) -> None:
     outcome = Outcome()
-    add_person(outcome, walker(fate, consent), person(*mails, ended_as="confirmed" if fate != "never" else None))
+    walked = Walked(walker("late", consent), confirmed_after)
+    add_person(outcome, walked, Pace(), person(*mails, ended_as="confirmed" if confirmed_after else None))
     assert bool(outcome.surprises) is surprised
     assert outcome.settled
 

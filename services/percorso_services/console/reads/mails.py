@@ -20,6 +20,8 @@ class Mail:
     to: str
     subject: str
     at: datetime
+    send_id: str | None
+    """Its row in the ledger of sends."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,20 @@ class WholeMail(Mail):
 async def newest_mails(connection: Any, to: str = "", limit: int = 100) -> list[Mail]:
     """Newest first; `to` is a whole address."""
     rows = await connection.fetch(
-        'SELECT mail_id, "to", subject, at FROM orchestrator.mails WHERE workspace_id = $1 '
+        'SELECT mail_id, "to", subject, at, send_id FROM orchestrator.mails WHERE workspace_id = $1 '
         + ('AND "to" = $3 ' if to else "") + "ORDER BY at DESC LIMIT $2", WORKSPACE, limit, *([to] if to else []))
-    return [Mail(row["mail_id"].hex(), row["to"], row["subject"], row["at"]) for row in rows]
+    return [Mail(*_envelope(row)) for row in rows]
 
 
 async def one_mail(connection: Any, mail_id: bytes) -> WholeMail | None:
     row = await connection.fetchrow(
-        'SELECT mail_id, "to", subject, at, text, html, headers FROM orchestrator.mails '
+        'SELECT mail_id, "to", subject, at, send_id, text, html, headers FROM orchestrator.mails '
         "WHERE workspace_id = $1 AND mail_id = $2", WORKSPACE, mail_id)
     if row is None:
         return None
-    return WholeMail(row["mail_id"].hex(), row["to"], row["subject"], row["at"], row["text"], row["html"],
-                     msgspec.json.decode(row["headers"]))
+    return WholeMail(*_envelope(row), row["text"], row["html"], msgspec.json.decode(row["headers"]))
+
+
+def _envelope(row: Any) -> tuple[str, str, str, datetime, str | None]:
+    send_id = row["send_id"]
+    return row["mail_id"].hex(), row["to"], row["subject"], row["at"], send_id.hex() if send_id else None

@@ -97,8 +97,11 @@ def as_touchpoint(row: Any) -> Touchpoint:
 
 
 def about(body: Mapping[str, Any]) -> str:
-    """A page's path, else the first properties or traits that are short: `form: registration · field: email`."""
+    """A page's path, a message's journey and step, else the first properties or traits that are short:
+    `form: registration · field: email`."""
     properties = body.get("properties") or {}
+    if str(body.get("name")).startswith(("email_", "onsite_")) and "journey" in properties:
+        return f"{properties['journey']} · {properties.get('step', '')}"
     if body.get("type") in ("page", "screen"):
         return str(properties.get("path") or properties.get("title") or properties.get("name") or "")[:120]
     said = properties or body.get("traits") or {}
