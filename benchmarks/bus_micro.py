@@ -46,10 +46,13 @@ def body(number: int) -> bytes:
                     "page": {"url": f"https://shop.example/p/{number}"}}})
 
 
+Others = dict[str, Callable[[], list[psutil.Process]]]
+
+
 class Meter:
     """CPU of this process and of other processes with all their children."""
 
-    def __init__(self, others: dict[str, Callable[[], list[psutil.Process]]]) -> None:
+    def __init__(self, others: Others) -> None:
         self._others = others
         self._kept: dict[str, dict[int, float]] = {name: {} for name in others}
         self._start = self._now()
@@ -74,7 +77,7 @@ class Meter:
         return f"{records / seconds:9,.0f}/s   CPU us each: " + "   ".join(parts)
 
 
-async def measure(settings: Settings, meter_others: dict[str, Callable[[], list[psutil.Process]]], records: int) -> None:
+async def measure(settings: Settings, meter_others: Others, records: int) -> None:
     pool = await open_pool(settings.database_url, name="bench", min_size=1, max_size=12)
     async with pool.acquire() as connection:
         await migrate(connection)

@@ -22,14 +22,24 @@ _HEADER = re.compile(rb'\{"stage":"([^"\\]+)","origin":\[(-?\d+),(-?\d+)\],"seq"
 
 def splice(value: bytes, producer: str, origin: tuple[int, int], seq: int) -> bytes:
     """Writes stage, origin and seq behind the opening brace of a JSON object."""
-    head = b'{"stage":"%b","origin":[%d,%d],"seq":%d' % (producer.encode(), origin[0], origin[1], seq)
-    rest = value[1:]
-    return head + rest if rest == b"}" else head + b"," + rest
+    return splice_behind(head_of(producer), value, origin, seq)
+
+
+def head_of(producer: str) -> bytes:
+    """What all records of a producer begin with."""
+    return b'{"stage":"%b","origin":[' % producer.encode()
+
+
+def splice_behind(head: bytes, value: bytes, origin: tuple[int, int], seq: int) -> bytes:
+    """`splice` for many records of one producer."""
+    if value == b"{}":
+        return b'%b%d,%d],"seq":%d}' % (head, *origin, seq)
+    return b'%b%d,%d],"seq":%d,%b' % (head, *origin, seq, value[1:])
 
 
 def header_of(value: bytes) -> tuple[str, tuple[int, int], int] | None:
     """(producer, origin, seq) of a derived record; None for one that no unit of work wrote."""
-    match = _HEADER.match(value)
+    match = _HEADER.match(value) if value.startswith(b'{"stage"') else None
     if match is None:
         return None
     producer, partition, position, seq = match.groups()

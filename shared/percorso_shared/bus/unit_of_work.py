@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from percorso_shared.bus.codec import splice
+from percorso_shared.bus.codec import head_of, splice_behind
 from percorso_shared.bus.errors import LostPartition, describe
 from percorso_shared.bus.place import Place, as_json
 from percorso_shared.bus.port import Stop
@@ -24,6 +24,10 @@ class Output:
     partition: int
     values: list[bytes] = field(default_factory=list)
     keys: list[bytes | None] = field(default_factory=list)
+    head: bytes = b""
+    """What its records begin with, up to the origin."""
+    seq: int = 0
+    """The highest given."""
 
 
 class Outlet(Protocol):
@@ -58,7 +62,7 @@ class UnitOfWork:
         self._primary = primary
         self._partition = partition
         self._outputs: dict[tuple[str, int], Output] = {}
-        self._out: dict[str, int] = {}
+        self._asked: dict[tuple[str, int | None], Output] = {}
         self._callbacks: list[Callable[[], None]] = []
 
     @property
@@ -71,18 +75,23 @@ class UnitOfWork:
 
     def publish(self, topic: str, value: bytes, *, origin: tuple[int, int], partition: int | None = None,
                 key: bytes | None = None) -> None:
+        output = self._asked.get((topic, partition))
+        if output is None:
+            output = self._asked[topic, partition] = self._open(topic, partition)
+        output.seq += 1
+        output.values.append(splice_behind(output.head, value, origin, output.seq))
+        output.keys.append(key)
+
+    def _open(self, topic: str, partition: int | None) -> Output:
         target = self._partition if partition is None else partition
         if target is None:
             raise ValueError(f"{topic}: a tick must name the partition that it writes to")
         target %= self._outlet.partitions_of(topic)
-        output = self._outputs.get((topic, target))
-        if output is None:
-            output = self._outputs[topic, target] = Output(topic, target)
-        place = f"{topic}/{target}"
-        seq = self._out.get(place, self._place.out.get(place, 0)) + 1
-        self._out[place] = seq
-        output.values.append(splice(value, self._place.producer(self._primary, target), origin, seq))
-        output.keys.append(key)
+        if (topic, target) not in self._outputs:
+            self._outputs[topic, target] = Output(
+                topic, target, head=head_of(self._place.producer(self._primary, target)),
+                seq=self._place.out.get(f"{topic}/{target}", 0))
+        return self._outputs[topic, target]
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
@@ -90,7 +99,7 @@ class UnitOfWork:
     async def commit_outputs(self) -> "Written":
         """Inside the transaction, last."""
         outputs = list(self._outputs.values())
-        out = self._place.out | self._out
+        out = self._place.out | {f"{output.topic}/{output.partition}": output.seq for output in outputs}
         if outputs:
             token = await self._outlet.write(self._connection, self._place, out, outputs, self._now_ms)
         else:
