@@ -61,6 +61,8 @@ class Reading:
     ignored: list[bytes] = field(default_factory=list)
     vetoes: set[tuple[bytes, bytes]] = field(default_factory=set)
     pins: set[Pin] = field(default_factory=set)
+    erased: set[bytes] = field(default_factory=set)
+    """Atoms that are named by a link but are no more."""
     walked: set[bytes] = field(default_factory=set)
     """Atoms all of whose links are in `links`."""
 
@@ -74,6 +76,7 @@ async def read_components(connection: Connection, workspace: int, start: Iterabl
     while front:
         found = await postgres.pointers(connection, workspace, front)
         reading.pointers |= found
+        reading.erased |= front - found.keys()
         spoken_of = [atom for atom, pointer in found.items() if pointer.replay]
         reached: set[bytes] = set()
         if spoken_of:
@@ -92,17 +95,21 @@ async def read_components(connection: Connection, workspace: int, start: Iterabl
                     continue
                 reading.links[link.id] = link
                 reached.update(link.atoms)
-        front = reached - reading.pointers.keys()
+        front = reached - reading.pointers.keys() - reading.erased
     return reading
 
 
 def _evidence(reading: Reading, blocked: Mapping[bytes, bool]) -> Evidence:
     """`blocked` overrules what is stored."""
-    spoken = {atom for link in reading.links.values() for atom in link.atoms}
+    links = list(reading.links.values())
+    if reading.erased:
+        links = [link._replace(atoms=tuple(atom for atom in link.atoms if atom not in reading.erased))
+                 for link in links]
+    spoken = {atom for link in links for atom in link.atoms}
     pointers = reading.pointers
     return Evidence(
         types={atom: pointers[atom].type for atom in spoken},
-        links=tuple(reading.links.values()),
+        links=tuple(links),
         blocked=frozenset(
             atom for atom in spoken if blocked.get(atom, pointers[atom].state is State.BLOCKED)),
         settled={atom: pointers[atom].state for atom in spoken
