@@ -57,6 +57,14 @@ class _Context(msgspec.Struct, gc=False):
     ga_client_id: Any = None
 
 
+class _PageName(msgspec.Struct, gc=False):
+    """What a page's properties may say themselves."""
+
+    name: msgspec.Raw = msgspec.Raw(b"")
+    category: msgspec.Raw = msgspec.Raw(b"")
+
+
+_decode_page_name = msgspec.json.Decoder(_PageName).decode
 _decode_context = msgspec.json.Decoder(_Context).decode
 _decode_percorso = msgspec.json.Decoder(_Percorso).decode
 _NO_CONTEXT = _Context()
@@ -180,14 +188,15 @@ def _text_of_name(event: Any) -> str:
 
 def _with_page_name(properties: bytes, claim: Claim) -> bytes:
     """Browsers repeat a page's name and category in its properties, servers do not: there they belong."""
-    said = [(key, value) for key, value in (("name", claim.name), ("category", claim.category)) if type(value) is str]
-    if any(b'"%b"' % key.encode() in properties for key, _ in said):
-        present = msgspec.json.decode(properties, type=dict[str, msgspec.Raw])
-        said = [(key, value) for key, value in said if key not in present]
-    if not said:
+    present = _decode_page_name(properties)
+    start = b""
+    if type(claim.name) is str and not present.name:
+        start = b'"name":' + _encode(claim.name) + b","
+    if type(claim.category) is str and not present.category:
+        start += b'"category":' + _encode(claim.category) + b","
+    if not start:
         return properties
-    start = _encode(dict(said))
-    return start[:-1] + (b"," if properties[1:-1].strip() else b"") + properties[1:]
+    return b"{" + start + properties[1:] if properties[1:-1].strip() else b"{" + start[:-1] + b"}"
 
 
 def _percorso(raw: msgspec.Raw) -> tuple[bytes, bool]:
