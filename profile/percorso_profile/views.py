@@ -28,8 +28,8 @@ _EVENT = "event_id, link_id, event_time, received_at, folded_at, touchpoint"
 _NEWEST = f"""
 SELECT {_EVENT} FROM profile.event
 WHERE workspace_id = $1 AND ($2::text IS NULL OR source = $2) AND ($3::text IS NULL OR canonical_name = $3)
-  AND ($4::timestamptz IS NULL OR received_at >= $4) AND ($5::timestamptz IS NULL OR received_at < $5)
-  AND ($6::timestamptz IS NULL OR (received_at, event_id) < ($6, $7::uuid))
+  AND received_at >= coalesce($4::timestamptz, '-infinity') AND received_at < coalesce($5::timestamptz, 'infinity')
+  AND (received_at, event_id) < (coalesce($6::timestamptz, 'infinity'), $7::uuid)
 ORDER BY received_at DESC, event_id DESC LIMIT $8
 """
 

@@ -35,7 +35,7 @@ CROSS JOIN LATERAL (
     SELECT * FROM profile.events e
     WHERE e.workspace_id = $1 AND e.link_id = k.link AND ($6::text[] IS NULL OR e.canonical_name = ANY($6))
       AND e.event_time >= greatest(k.since, $7::timestamptz) AND e.event_time < least(k.until, $8::timestamptz)
-      AND ($10::timestamptz IS NULL OR (e.event_time, e.event_id) < ($10, $11::uuid))
+      AND (e.event_time, e.event_id) < (coalesce($10::timestamptz, 'infinity'), $11::uuid)
     ORDER BY e.event_time DESC, e.event_id DESC LIMIT $9
 ) e
 ORDER BY e.event_time DESC, e.event_id DESC LIMIT $9

@@ -209,6 +209,21 @@ async def test_why_tells_of_one_person_and_one_journey(pool, identity, client):
     assert (await client.get("/v1/journeys/welcome/why")).status_code == 400
 
 
+async def test_a_person_is_handed_out_and_erased_from_every_store(pool, identity, client):
+    link, ada = await identity.link("user_id:ada", "email:ada@example.com"), identity.atom("user_id:ada")
+    other, bob = await identity.link("user_id:bob"), identity.atom("user_id:bob")
+    await fold(pool, resolved(accepted("identified", type="identify", traits={"plan": "pro"}), link, ada),
+               resolved(accepted(), other, bob))
+    archive = (await client.get("/v1/profiles/ada/export")).json()
+    assert (len(archive["events"]), archive["profiles"][0]["traits"]) == (1, {"plan": "pro"})
+    assert {row["value"] for row in archive["identifiers"]} == {"ada", "ada@example.com"}
+    erased = (await client.delete("/v1/profiles/email:ada@example.com")).json()
+    assert (erased["id"], erased["erased"]["events"]) == (ada.hex(), 1)
+    assert (await client.get("/v1/profiles/ada")).status_code == 404
+    assert (await client.delete("/v1/profiles/ada")).status_code == 404
+    assert [event["profile"] for event in (await client.get("/v1/events")).json()["data"]] == [bob.hex()]
+
+
 async def test_quarantine_keeps_what_cannot_be_read_for_administrators(pool, client):
     await pool.execute(
         "INSERT INTO ingest.quarantine (workspace_id, id, source, at_stage, reason, detail, received_at, size, "

@@ -41,7 +41,7 @@ FROM orchestrator.sends s
 LEFT JOIN identity.pointers p ON p.workspace_id = $1 AND p.atom_id = s.atom
 WHERE s.workspace_id = $1 AND ($2::text IS NULL OR s.state = $2) AND ($3::text IS NULL OR s.journey = $3)
   AND ($4::text IS NULL OR s.channel = $4) AND ($5::text IS NULL OR s.address = $5)
-  AND ($6::timestamptz IS NULL OR (s.created_at, s.send_id) < ($6, $7::uuid))
+  AND (s.created_at, s.send_id) < (coalesce($6::timestamptz, 'infinity'), $7::uuid)
 ORDER BY s.created_at DESC, s.send_id DESC LIMIT $8
 """
 
@@ -51,7 +51,7 @@ FROM orchestrator.sends s
 JOIN identity.pointers p ON p.workspace_id = $1 AND p.atom_id = s.atom AND p.profile_id = $2
 WHERE s.workspace_id = $1
   AND s.person = ANY(ARRAY(SELECT atom_id FROM identity.pointers WHERE workspace_id = $1 AND profile_id = $2))
-  AND ($3::timestamptz IS NULL OR (s.created_at, s.send_id) < ($3, $4::uuid))
+  AND (s.created_at, s.send_id) < (coalesce($3::timestamptz, 'infinity'), $4::uuid)
 ORDER BY s.created_at DESC, s.send_id DESC LIMIT $5
 """
 
@@ -64,7 +64,7 @@ FROM orchestrator.runs r
 JOIN identity.pointers p ON p.workspace_id = $1 AND p.atom_id = r.atom AND p.profile_id = $2
 WHERE r.workspace_id = $1
   AND r.atom = ANY(ARRAY(SELECT atom_id FROM identity.pointers WHERE workspace_id = $1 AND profile_id = $2))
-  AND ($3::timestamptz IS NULL OR (r.entered_at, r.run_id) < ($3, $4::uuid))
+  AND (r.entered_at, r.run_id) < (coalesce($3::timestamptz, 'infinity'), $4::uuid)
 ORDER BY r.entered_at DESC, r.run_id DESC LIMIT $5
 """
 
@@ -73,7 +73,7 @@ SELECT {_RUN}
 FROM orchestrator.runs r
 LEFT JOIN identity.pointers p ON p.workspace_id = $1 AND p.atom_id = r.atom
 WHERE r.workspace_id = $1 AND r.journey = $2 AND ($3::text IS NULL OR r.state = $3)
-  AND ($4::timestamptz IS NULL OR (r.entered_at, r.run_id) < ($4, $5::uuid))
+  AND (r.entered_at, r.run_id) < (coalesce($4::timestamptz, 'infinity'), $5::uuid)
 ORDER BY r.entered_at DESC, r.run_id DESC LIMIT $6
 """
 
@@ -90,7 +90,7 @@ WHERE workspace_id = $1 AND ($2::text IS NULL OR journey = $2) ORDER BY journey,
 _MAILS = """
 SELECT mail_id, "to", subject, text, html, headers, at, send_id FROM orchestrator.mails
 WHERE workspace_id = $1 AND ($2::text IS NULL OR "to" = $2)
-  AND ($3::timestamptz IS NULL OR (at, mail_id) < ($3, $4::uuid))
+  AND (at, mail_id) < (coalesce($3::timestamptz, 'infinity'), $4::uuid)
 ORDER BY at DESC, mail_id DESC LIMIT $5
 """
 

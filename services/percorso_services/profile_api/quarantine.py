@@ -17,7 +17,7 @@ SELECT id, source, at_stage, reason, detail, received_at, size, readable,
 FROM ingest.quarantine_records
 WHERE workspace_id = $1 AND ($2::text IS NULL OR reason = $2) AND ($3::text IS NULL OR source = $3)
   AND ($4::timestamptz IS NULL OR received_at >= $4) AND ($5::timestamptz IS NULL OR received_at < $5)
-  AND ($6::timestamptz IS NULL OR (received_at, id) < ($6, $7::uuid))
+  AND (received_at, id) < (coalesce($6::timestamptz, 'infinity'), $7::uuid)
 ORDER BY received_at DESC, id DESC LIMIT $8
 """
 
