@@ -22,8 +22,9 @@ def health_app(context: Context) -> ASGIApp:
                   send: Callable[[Message], Awaitable[None]]) -> None:
         status, content_type, body = 200, "application/json", b'{"alive":true}'
         if scope["path"] == "/readyz":
-            status = 503 if context.ready else 200
-            body = msgspec.json.encode({"ready": not context.ready, "reasons": context.ready})
+            reasons = {**context.bus.trouble, **context.ready}
+            status = 503 if reasons else 200
+            body = msgspec.json.encode({"ready": not reasons, "reasons": reasons})
         elif scope["path"] == "/metrics":
             content_type, body = CONTENT_TYPE_LATEST, generate_latest(context.metrics)
         await respond(send, status, content_type, body)
