@@ -193,7 +193,7 @@ def _play(clock: VirtualClock, definition: Definition, who: str, arrivals: list[
             break
         look(event.received)
         clock.run_to(event.received)
-        clock.arrive(person, _about_message(clock, definition, person, event))
+        clock.arrive((person, _about_message(clock, definition, person, event)))
     look(end + 1)
     clock.run_to(end)
     return problems

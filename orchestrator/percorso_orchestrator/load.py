@@ -1,5 +1,7 @@
 """Reads what a unit of work needs to know of some people: a fixed number of statements, however many people.
 
+LATERAL with OFFSET 0 keeps each look-up on its index: joined freely, a table without statistics is scanned whole.
+
 Ids are hex here and bytes in PostgreSQL. People are found through identity's pointers inside the transaction; what a
 record said of them is a hint.
 """
@@ -86,8 +88,10 @@ async def listening(connection: Any, workspace: int, pairs: Collection[tuple[str
         """
         SELECT DISTINCT s.run_id
         FROM unnest($2::uuid[], $3::text[]) AS q (person, name)
-        JOIN identity.pointers p ON p.workspace_id = $1 AND p.profile_id = q.person
-        JOIN orchestrator.subscription s ON s.workspace_id = $1 AND s.atom = p.atom_id AND s.name = q.name
+        CROSS JOIN LATERAL (SELECT p.atom_id FROM identity.pointers p
+                            WHERE p.workspace_id = $1 AND p.profile_id = q.person OFFSET 0) p
+        CROSS JOIN LATERAL (SELECT s.run_id FROM orchestrator.subscription s
+                            WHERE s.workspace_id = $1 AND s.atom = p.atom_id AND s.name = q.name OFFSET 0) s
         """, workspace, as_bytes(person for person, _ in ordered), [name for _, name in ordered])
     return {row["run_id"].hex() for row in rows}
 
@@ -100,9 +104,11 @@ async def priors(connection: Any, workspace: int, wanted: Collection[tuple[str, 
         """
         SELECT q.person, r.journey, r.key, r.run_id, r.entered_at, r.state
         FROM unnest($2::uuid[], $3::text[], $4::text[]) AS q (person, journey, key)
-        JOIN identity.pointers p ON p.workspace_id = $1 AND p.profile_id = q.person
-        JOIN orchestrator.run r ON r.workspace_id = $1 AND r.atom = p.atom_id AND r.journey = q.journey
-             AND r.key = q.key
+        CROSS JOIN LATERAL (SELECT p.atom_id FROM identity.pointers p
+                            WHERE p.workspace_id = $1 AND p.profile_id = q.person OFFSET 0) p
+        CROSS JOIN LATERAL (SELECT r.* FROM orchestrator.run r
+                            WHERE r.workspace_id = $1 AND r.atom = p.atom_id AND r.journey = q.journey
+                              AND r.key = q.key OFFSET 0) r
         ORDER BY r.entered_at, r.run_id
         """, workspace, as_bytes(person for person, _, _ in ordered), [journey for _, journey, _ in ordered],
         [key for _, _, key in ordered])
@@ -125,7 +131,7 @@ ORDER BY r.run_id FOR UPDATE OF r
 def _stored(rows: Sequence[Any]) -> list[StoredRun]:
     found = [StoredRun(replace(run_from_json(row["body"]), person=row["person"].hex()), row["stored"].hex())
              for row in rows]
-    return sorted(found, key=lambda stored: (stored.run.entered_at, stored.run.run_id))
+    return sorted(found, key=lambda stored: stored.run.order)
 
 
 async def runs_by_id(connection: Any, workspace: int, ids: Collection[str]) -> list[StoredRun]:
@@ -161,20 +167,24 @@ ORDER BY p.profile_id, a.first_seen, a.value
 _HOLDS = """
 SELECT q.person, h.name, h.key, h.expires_at
 FROM unnest($2::uuid[]) AS q (person)
-JOIN identity.pointers p ON p.workspace_id = $1 AND p.profile_id = q.person
-JOIN orchestrator.hold h ON h.workspace_id = $1 AND h.atom = p.atom_id
+CROSS JOIN LATERAL (SELECT p.atom_id FROM identity.pointers p
+                    WHERE p.workspace_id = $1 AND p.profile_id = q.person OFFSET 0) p
+CROSS JOIN LATERAL (SELECT h.* FROM orchestrator.hold h WHERE h.workspace_id = $1 AND h.atom = p.atom_id OFFSET 0) h
 UNION
 SELECT q.person, h.name, h.key, h.expires_at
 FROM unnest($2::uuid[], $3::text[]) AS q (person, account)
-JOIN orchestrator.hold h ON h.workspace_id = $1 AND h.account = q.account AND h.covers_account
+CROSS JOIN LATERAL (SELECT h.* FROM orchestrator.hold h
+                    WHERE h.workspace_id = $1 AND h.account = q.account AND h.covers_account OFFSET 0) h
 """
 
 _CAP_SENDS = """
 SELECT p.profile_id AS person, s.cap_group, s.due_at
 FROM identity.pointers p
-JOIN orchestrator.send s ON s.workspace_id = $1 AND s.atom = p.atom_id
-WHERE p.workspace_id = $1 AND p.profile_id = ANY($2::uuid[]) AND s.cap_group = ANY($3::text[]) AND s.due_at > $4
-  AND s.state IN ('planned', 'claimed', 'sending', 'sent', 'unknown')
+CROSS JOIN LATERAL (
+    SELECT s.cap_group, s.due_at FROM orchestrator.send s
+    WHERE s.workspace_id = $1 AND s.atom = p.atom_id AND s.cap_group = ANY($3::text[]) AND s.due_at > $4
+      AND s.state IN ('planned', 'claimed', 'sending', 'sent', 'unknown') OFFSET 0) s
+WHERE p.workspace_id = $1 AND p.profile_id = ANY($2::uuid[])
 """
 
 

@@ -133,6 +133,11 @@ class Run:
     goal_at: int | None = None
     goal_value: float | None = None
 
+    @property
+    def order(self) -> tuple[int, str, str]:
+        """Entry order: what of two runs comes first at one instant."""
+        return self.entered_at, self.entry_event, self.run_id
+
 
 @dataclass(frozen=True, slots=True)
 class SendChange:

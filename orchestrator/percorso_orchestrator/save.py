@@ -105,8 +105,8 @@ ON CONFLICT (workspace_id, run_id) DO UPDATE SET step = excluded.step, generatio
 
 _UNSUBSCRIBE = """
 DELETE FROM orchestrator.subscription s
-USING unnest($2::uuid[], $3::uuid[], $4::text[]) AS c (atom, run_id, name)
-WHERE s.workspace_id = $1 AND s.atom = c.atom AND s.name = c.name AND s.run_id = c.run_id
+WHERE s.workspace_id = $1 AND s.atom = ANY($2::uuid[])
+  AND (s.atom, s.run_id, s.name) IN (SELECT * FROM unnest($2::uuid[], $3::uuid[], $4::text[]))
 """
 
 _SUBSCRIBE = """

@@ -63,7 +63,7 @@ class JourneyWork:
         if self.people_that_moved:
             self.add_runs(await living_runs_of(self.connection, self.catalogue.workspace, self.people_that_moved))
         self._of_person = {}
-        for run in sorted(self.runs.values(), key=lambda run: (run.entered_at, run.run_id)):
+        for run in sorted(self.runs.values(), key=lambda run: run.order):
             self._of_person.setdefault(run.person, []).append(run.run_id)
         versions = frozenset((run.journey, run.version) for run in self.runs.values()) | frozenset(
             (current.definition.name, current.version) for current in entering)
@@ -171,7 +171,7 @@ class JourneyWork:
             if not stays:
                 groups.setdefault((run.person, run.journey, run.key), []).append(run)
         for group in groups.values():
-            group.sort(key=lambda run: (run.entered_at, run.run_id))
+            group.sort(key=lambda run: run.order)
             first, *others = group
             if first.state == "suspended":
                 self._resume(first)

@@ -118,7 +118,7 @@ class VirtualClock:
         return None
 
     def _active(self) -> list[Run]:
-        return [run for run in self.runs.values() if run.state == "active"]
+        return sorted((run for run in self.runs.values() if run.state == "active"), key=lambda run: run.order)
 
     def _next_due(self) -> int | None:
         wakes = [wake for run in self._active() if (wake := self._wake_of(run)) is not None]
@@ -128,22 +128,24 @@ class VirtualClock:
         """Everything due by now: held sends first (the longer held before), then timers, each in entry order."""
         due = [(run, wake) for run in self._active() if (wake := self._wake_of(run)) is not None and wake <= self.now]
         held = [(run, wake) for run, wake in due if isinstance(run.parked, Sending)]
-        held.sort(key=lambda pair: (pair[1], pair[0].parked.wanted_at, pair[0].entered_at))  # type: ignore[union-attr]  # Sending, see above
+        held.sort(key=lambda pair: (pair[1], pair[0].parked.wanted_at))  # type: ignore[union-attr]  # Sending, see above
         for run, wake in held:
             assert isinstance(run.parked, Sending)
             self._advance(run.run_id, Judge(run.parked.send_id, wake))
         timers = [(run, wake) for run, wake in due if isinstance(run.parked, Waiting)]
-        timers.sort(key=lambda pair: (pair[1], pair[0].entered_at))
+        timers.sort(key=lambda pair: pair[1])
         for run, _ in timers:
             self._advance(run.run_id, Due(run.generation))
         self._settle()
 
     # --- touchpoints ---------------------------------------------------------------------------------------------
 
-    def arrive(self, who: str, event: Event) -> None:
-        """At `event.received`; what is due before, or at that instant, comes first."""
-        self.run_to(event.received)
-        self._receive(who, event)
+    def arrive(self, *arrivals: tuple[str, Event]) -> None:
+        """(who, event) of one instant, worked through before anything is sent; what is due before that instant, or at
+        it, comes first."""
+        for who, event in arrivals:
+            self.run_to(event.received)
+            self._receive(who, event)
         self._settle()
         self.run_to(self.now)
 
@@ -151,7 +153,7 @@ class VirtualClock:
         person = self.people[who]
         self._update_profile(person, event)
         released = self._update_holds(person, event)
-        for run in [run for run in self.runs.values() if run.person == who]:
+        for run in sorted((run for run in self.runs.values() if run.person == who), key=lambda run: run.order):
             if run.state == "active" or run.goal_open:
                 self._advance(run.run_id, Happened(event))
             if run.state == "ended" and run.ended_reason == "finished" and run.run_id not in self.card_gone:
@@ -193,7 +195,7 @@ class VirtualClock:
             return
         held = [run for run in self._active() if isinstance(run.parked, Sending) and run.parked.gate == "hold"
                 and self._covers(hold, self.people[run.person])]
-        held.sort(key=lambda run: (run.parked.wanted_at, run.entered_at))  # type: ignore[union-attr]  # Sending, see above
+        held.sort(key=lambda run: run.parked.wanted_at)  # type: ignore[union-attr]  # Sending, see above
         for run in held:
             assert isinstance(run.parked, Sending)
             self._advance(run.run_id, Judge(run.parked.send_id, at))

@@ -7,7 +7,7 @@ from typing import Any
 from percorso_orchestrator.catalogue import Catalogue, Catalogues
 from percorso_orchestrator.interpret import Due, Judge, Settled
 from percorso_orchestrator.load import as_bytes, lock_people, runs_by_id
-from percorso_orchestrator.model import Waiting
+from percorso_orchestrator.model import Run, Waiting
 from percorso_orchestrator.save import DEFAULT_LATENESS_MS, lateness_of
 from percorso_orchestrator.unit import JourneyWork
 from percorso_shared.bus.port import Bus, Tx
@@ -23,15 +23,15 @@ FROM orchestrator.send s
 JOIN orchestrator.run r ON r.workspace_id = $1 AND r.run_id = s.run_id AND r.state <> 'suspended'
 WHERE s.workspace_id = $1 AND NOT s.advanced AND s.resend_of IS NULL
   AND s.state IN ('held', 'sent', 'failed', 'skipped', 'unknown')
-ORDER BY s.updated_at, s.due_at, r.entered_at, s.send_id LIMIT $2
+ORDER BY s.updated_at, s.send_id LIMIT $2
 """
 
 _HELD = """
-SELECT s.send_id, s.run_id, s.not_before
+SELECT s.send_id, s.run_id, s.not_before, s.wanted_at
 FROM orchestrator.send s
 JOIN orchestrator.run r ON r.workspace_id = $1 AND r.run_id = s.run_id AND r.state = 'active'
 WHERE s.workspace_id = $1 AND s.state = 'held' AND s.advanced AND s.not_before <= $2
-ORDER BY s.not_before, s.wanted_at, r.entered_at, s.send_id LIMIT $3
+ORDER BY s.not_before, s.wanted_at, s.send_id LIMIT $3
 """
 
 _TIMERS = """
@@ -99,12 +99,12 @@ class DueWork:
         work.add_runs(await runs_by_id(connection, workspace, ids))
         await work.read_worlds((), (), now)
         await work.reconcile(work.people_that_moved)
-        for row in news:
+        for row, _ in _in_order(work, news, "updated_at", "due_at"):
             _settle(work, row, now)
-        for row in held:
-            if row["run_id"].hex() in work.runs:
-                work.advance(row["run_id"].hex(), Judge(row["send_id"].hex(), to_ms(row["not_before"])))
-        self._fire(work, timers)
+        for row, run in _in_order(work, held, "not_before", "wanted_at"):
+            work.advance(run.run_id, Judge(row["send_id"].hex(), to_ms(row["not_before"])))
+        for row, run in _in_order(work, timers, "wake_at"):
+            work.advance(run.run_id, Due(row["generation"]))
         if news:
             await connection.execute(
                 "UPDATE orchestrator.send SET advanced = true WHERE workspace_id = $1 AND send_id = ANY($2::uuid[])",
@@ -134,21 +134,15 @@ class DueWork:
                 max(of_real) if len(of_real) >= BATCH else now)
 
         tx.after_commit(claimed)
-        return sorted(rows, key=lambda row: row["wake_at"])
-
-    def _fire(self, work: JourneyWork, timers: Sequence[Any]) -> None:
-        known = [(row, work.runs[row["run_id"].hex()]) for row in timers if row["run_id"].hex() in work.runs]
-        known.sort(key=lambda pair: (pair[0]["wake_at"], pair[1].entered_at, pair[1].run_id))
-        for row, run in known:
-            work.advance(run.run_id, Due(row["generation"]))
+        return rows
 
     async def _drop_stale(self, work: JourneyWork, timers: Sequence[Any]) -> None:
         """A wake-up of an older generation did nothing; its row goes, or is written again with the run."""
         stale = sorted((row["run_id"], row["generation"]) for row in timers)
         if stale:
             await work.connection.execute(
-                "DELETE FROM orchestrator.timer t USING unnest($2::uuid[], $3::int[]) AS c (run_id, generation) "
-                "WHERE t.workspace_id = $1 AND t.run_id = c.run_id AND t.generation = c.generation",
+                "DELETE FROM orchestrator.timer t WHERE t.workspace_id = $1 AND t.run_id = ANY($2::uuid[]) "
+                "AND (t.run_id, t.generation) IN (SELECT * FROM unnest($2::uuid[], $3::int[]))",
                 work.catalogue.workspace, [run for run, _ in stale], [generation for _, generation in stale])
 
     def woken(self, tx: Tx, work: JourneyWork) -> None:
@@ -167,12 +161,16 @@ class DueWork:
             tx.after_commit(lambda: cursors.lower(min(stream, default=None), min(real, default=None)))
 
 
+def _in_order(work: JourneyWork, rows: Sequence[Any], *columns: str) -> list[tuple[Any, Run]]:
+    """By these columns, then in entry order of the runs; without rows whose run is gone."""
+    known = [(row, work.runs[row["run_id"].hex()]) for row in rows if row["run_id"].hex() in work.runs]
+    return sorted(known, key=lambda pair: (*(pair[0][column] for column in columns), *pair[1].order))
+
+
 def _settle(work: JourneyWork, row: Any, now: int) -> None:
     """Sent at the first attempt: the run goes on as of the instant at which the step acted. After retries, or
     without success: as of the real one. Returned as held: its gates are judged again now."""
     run_id, send_id = row["run_id"].hex(), row["send_id"].hex()
-    if run_id not in work.runs:
-        return
     if row["state"] == "held":
         work.advance(run_id, Judge(send_id, now))
         return
