@@ -82,5 +82,5 @@ def kafka(pytestconfig: pytest.Config) -> Iterator[Any]:
         yield broker
     finally:
         if broker is not None:
-            broker.stop()
+            broker.stop(hard=True)
         shutil.rmtree(folder, ignore_errors=True)
