@@ -10,7 +10,8 @@ def main() -> int:
     if shutil.which("chromium") is None:
         missing.append("no chromium: browser tests will be skipped (Debian: apt-get install chromium)")
     if not os.environ.get("PERCORSO_TEST_KAFKA") and (shutil.which("java") is None or shutil.which("mvn") is None):
-        missing.append("no java and mvn: Kafka tests need Docker, PERCORSO_TEST_KAFKA, or openjdk-17-jre-headless and maven")
+        missing.append("no java and mvn: Kafka tests need Docker, PERCORSO_TEST_KAFKA, or openjdk-17-jre-headless "
+                       "and maven")
     for line in missing:
         sys.stdout.write(line + "\n")
     return 0

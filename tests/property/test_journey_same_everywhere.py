@@ -57,7 +57,8 @@ async def _decided(world: JourneyWorld) -> dict[str, list[tuple[Any, ...]]]:
         detail = msgspec.json.decode(row["detail"])
         found.setdefault(row["run_id"].hex(), []).append((
             to_ms(row["at"]), row["kind"], row["step"], row["visit"], row["reason"], detail.get("until"),
-            msgspec.json.encode(detail.get("with"), order="sorted"), row["event_id"].hex() if row["event_id"] else None))
+            msgspec.json.encode(detail.get("with"), order="sorted"),
+            row["event_id"].hex() if row["event_id"] else None))
     return found
 
 
