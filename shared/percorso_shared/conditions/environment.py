@@ -4,6 +4,8 @@ The checker knows our functions by their types. At run time `count`, `values`, `
 more but entries of the variable STATE (see compiling.py); only `difference` is called.
 """
 
+import ctypes
+import sys
 from functools import lru_cache
 from typing import Any
 
@@ -60,3 +62,16 @@ def _difference() -> Any:
     return cel.FunctionDecl("difference", [
         cel.Overload(f"difference_{name}", return_type=many, parameters=[first, second], impl=difference)
         for name, first, second in pairs])
+
+
+def _keep_none() -> None:
+    """cel-expr-python 0.1.3 gives back one reference to None too many for each null in a result: after some thousands
+    of them the interpreter aborts ("deallocating None"). From Python 3.12 on None is immortal; before, this makes it
+    so: its count, the first word of the object, begins far from 0."""
+    if sys.version_info < (3, 12):
+        count = ctypes.c_ssize_t.from_address(id(None))
+        if 0 < count.value < 1 << 40:
+            count.value += 1 << 60
+
+
+_keep_none()
