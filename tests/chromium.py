@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, async_playwright
 
+import real_components
+
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage")
 ARTEFACTS = Path(__file__).parents[1] / "artefacts"
-_said: list[str] = []
 
 
 def executable() -> str:
@@ -28,13 +29,11 @@ def executable() -> str:
 
 @asynccontextmanager
 async def open_chromium() -> AsyncIterator[Browser]:
-    """Prints its version once per run, where the output can be seen."""
+    """Its version is noted for the end of the run."""
     path = executable()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        if not _said:
-            _said.append(browser.version)
-            os.write(2, f"\nbrowser: Chromium {browser.version}\n".encode())
+        real_components.note("browser", f"Chromium {browser.version}")
         try:
             yield browser
         finally:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+import real_components
 from kafka_broker import NoKafka, any_broker
 from percorso_shared.database import open_pool
 from percorso_shared.embedded_postgres import EmbeddedPostgres
@@ -62,7 +62,7 @@ async def pool(database_url: str) -> AsyncIterator["asyncpg.Pool"]:
 
 
 @pytest.fixture(scope="session")
-def kafka(pytestconfig: pytest.Config) -> Iterator[Any]:
+def kafka() -> Iterator[Any]:
     """A real Apache Kafka broker (see kafka_broker.py), one for the whole run. Without one the tests that need it are
     skipped, and in CI they fail."""
     folder = Path(tempfile.mkdtemp(prefix="percorso-kafka-", dir=os.environ.get("PERCORSO_TEST_DIR")))
@@ -75,12 +75,14 @@ def kafka(pytestconfig: pytest.Config) -> Iterator[Any]:
             if os.environ.get("PERCORSO_CI") or os.environ.get("CI"):
                 pytest.fail(f"no Apache Kafka for the tests: {error}", pytrace=False)
             pytest.skip(f"no Apache Kafka for the tests: {error}")
-        capture = pytestconfig.pluginmanager.getplugin("capturemanager")
-        with capture.global_and_fixture_disabled():
-            sys.stdout.write(f"\nApache Kafka broker {broker.version} at {broker.bootstrap}\n")
-            sys.stdout.flush()
+        real_components.note("kafka", f"Apache Kafka {broker.version}")
         yield broker
     finally:
         if broker is not None:
             broker.stop(hard=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for line in real_components.lines(terminalreporter.getreports("passed")):
+        terminalreporter.write_line(line)

@@ -18,6 +18,8 @@ from typing import Any
 import aiosmtpd
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+import real_components
+
 VERSION = f"aiosmtpd {aiosmtpd.__version__}"
 
 
@@ -41,6 +43,7 @@ class SmtpPeer:
         self._thread = threading.Thread(target=self._loop.run_forever, name="smtp peer", daemon=True)
 
     def __enter__(self) -> "SmtpPeer":
+        real_components.note("smtp", VERSION)
         self._thread.start()
         self.up()
         return self

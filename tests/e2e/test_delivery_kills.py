@@ -15,7 +15,7 @@ import pytest
 from delivery_rows import Office
 from percorso_command import clean_environment
 from percorso_shared.clock import SystemClock
-from smtp_server import VERSION, SmtpPeer
+from smtp_server import SmtpPeer
 from webhook_receiver import WebhookReceiver
 
 SCRIPT = Path(__file__).parents[1] / "delivery_process.py"
@@ -45,7 +45,6 @@ async def office(pool: "asyncpg.Pool") -> Office:
 @pytest.fixture
 def peer() -> Iterator[SmtpPeer]:
     with SmtpPeer() as server:
-        print(f"SMTP server: {VERSION}")  # noqa: T201 CI looks for it
         yield server
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from percorso_command import PercorsoUp
 from percorso_shared.embedded_postgres import running_url
-from smtp_server import VERSION, SmtpPeer
+from smtp_server import SmtpPeer
 
 SHIPPED = Path(__file__).parents[2] / "orchestrator/percorso_orchestrator/shipped"
 PEOPLE = 12
@@ -23,7 +23,6 @@ pytestmark = [pytest.mark.smtp, pytest.mark.timeout(300)]
 @pytest.fixture
 def peer() -> Iterator[SmtpPeer]:
     with SmtpPeer() as server:
-        print(f"SMTP server: {VERSION}")  # noqa: T201 CI looks for it
         yield server
 
 

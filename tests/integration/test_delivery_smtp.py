@@ -8,7 +8,7 @@ import pytest
 
 from delivery_rows import Office
 from percorso_orchestrator.delivery_ledger import expire
-from smtp_server import VERSION, SmtpPeer
+from smtp_server import SmtpPeer
 
 pytestmark = pytest.mark.smtp
 
@@ -21,7 +21,6 @@ async def office(pool: "asyncpg.Pool") -> Office:
 @pytest.fixture
 def peer() -> Iterator[SmtpPeer]:
     with SmtpPeer() as server:
-        print(f"SMTP server: {VERSION}")  # noqa: T201 CI looks for it
         yield server
 
 
