@@ -49,7 +49,7 @@ class Settings:
     webhook_allow: str = _setting("", "host:port list exempt from the rule against private addresses")
     secret: str = _setting("", "signing secret; generated and kept in the data folder when embedded", secret=True)
     journeys_dir: str = _setting("", "folder of journeys and templates; empty: <data>/journeys")
-    spool: str = _setting("on", "on or off: keep accepted touchpoints on disk while the bus is down",
+    spool: str = _setting("off", "on or off: keep accepted touchpoints on disk while the bus is down",
                           choices=("on", "off"))
     geo_file: str = _setting("", "MaxMind-format file for coarse places; empty: none")
     retention_bus_days: int = _setting(3, "days that the bus keeps its records", low=1, high=3_650)

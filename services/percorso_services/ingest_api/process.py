@@ -30,7 +30,7 @@ async def run(context: Context) -> None:
     """Until `context.stop`: follows the sources, counts, writes the quarantine and lets it expire."""
     parts = _parts_of(context)
     if context.settings.spool != "off":
-        structlog.get_logger().info("no spool on disk in this version: while the bus is down the answer is 503")
+        structlog.get_logger().warning("no spool on disk in this version: while the bus is down the answer is 503")
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(parts.sources.follow(context.pool, context.stop), name="sources")
