@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final
 
-import asyncpg
 import structlog
 
 from percorso_ingest.limits import DEFAULTS
 from percorso_ingest.postgres import CHANNEL, read_sources
 from percorso_ingest.source import Source
 from percorso_ingest.write_key import key_of_request
+from percorso_shared.wait_for_database import LOST
 
 FRESH_SECONDS = 5.0
 """The longest that a change stays unseen, should a notification get lost."""
@@ -84,7 +84,7 @@ class Sources:
             try:
                 async with pool.acquire() as connection:
                     await self._listen(connection, stop, lost)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except LOST as error:
                 if not lost:
                     log.warning("sources cannot be read; the last known ones stand", reason=type(error).__name__)
                 lost = True

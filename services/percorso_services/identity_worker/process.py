@@ -3,12 +3,11 @@
 import asyncio
 import contextlib
 
-import asyncpg
-
 from percorso_identity.batch import DAY_MS, LOOK_BACK_DAYS
 from percorso_identity.partitions import days_ahead, drop_days_before, ensure_days
 from percorso_services.identity_worker.worker import IdentityWorker
 from percorso_shared.process import Context
+from percorso_shared.wait_for_database import LOST
 
 ROUND_SECONDS = 3600.0
 
@@ -36,7 +35,7 @@ async def _drop_days(context: Context) -> None:
 async def _keep_days(context: Context) -> None:
     """What fails because the database is away or a day is being read is done in the next round."""
     while not context.stop.is_set():
-        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with contextlib.suppress(*LOST):
             await _make_days(context)
             await _drop_days(context)
         with contextlib.suppress(TimeoutError):

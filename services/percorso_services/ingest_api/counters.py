@@ -4,13 +4,13 @@ import asyncio
 from collections import Counter as Tally
 from typing import Any
 
-import asyncpg
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from percorso_ingest.source import Source
 from percorso_shared.accounting import account
 from percorso_shared.clock import Clock
+from percorso_shared.wait_for_database import LOST
 
 STAGE = "ingest_api"
 
@@ -57,7 +57,7 @@ class Counters:
             try:
                 await self.flush(pool, clock)
                 lost = False
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except LOST as error:
                 if not lost:
                     structlog.get_logger().warning("accounting waits for the database", reason=type(error).__name__)
                 lost = True

@@ -2,7 +2,6 @@
 
 import asyncio
 
-import asyncpg
 import structlog
 
 from percorso_ingest.postgres import expire_unreadable, workspaces_with_quarantine
@@ -12,6 +11,7 @@ from percorso_shared.bus.port import Stage
 from percorso_shared.clock import to_datetime
 from percorso_shared.process import ASGIApp, Context
 from percorso_shared.topics import REFUSED
+from percorso_shared.wait_for_database import LOST
 
 NAME = "ingest_api"
 _DAY_MS = 86_400_000
@@ -65,7 +65,7 @@ async def _expire_each_hour(context: Context) -> None:
     while not context.stop.is_set():
         try:
             await expire(context)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except LOST as error:
             structlog.get_logger().warning("the quarantine cannot expire now", reason=type(error).__name__)
         try:
             await asyncio.wait_for(context.stop.wait(), 3_600)

@@ -4,7 +4,6 @@ stuck."""
 import asyncio
 import contextlib
 
-import asyncpg
 import structlog
 from prometheus_client import Gauge
 
@@ -13,6 +12,7 @@ from percorso_orchestrator.first_journeys import publish_first
 from percorso_services.orchestrator_worker.worker import OrchestratorWorker
 from percorso_shared.control import WORKSPACE
 from percorso_shared.process import Context
+from percorso_shared.wait_for_database import LOST
 
 CHECK_SECONDS = 60.0
 
@@ -39,7 +39,7 @@ async def _check(context: Context) -> None:
             await asyncio.wait_for(context.stop.wait(), CHECK_SECONDS)
         if context.stop.is_set():
             return
-        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with contextlib.suppress(*LOST):
             async with context.pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
                 found = await check_runs(connection, WORKSPACE)
             active.set(found.active)

@@ -3,11 +3,10 @@
 import asyncio
 import contextlib
 
-import asyncpg
-
 from percorso_profile.partitions import ensure_months, months_ahead
 from percorso_services.profile_worker.worker import ProfileWorker
 from percorso_shared.process import Context
+from percorso_shared.wait_for_database import LOST
 
 AHEAD_SECONDS = 6 * 3600.0
 
@@ -33,5 +32,5 @@ async def _keep_months_ahead(context: Context) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(context.stop.wait(), AHEAD_SECONDS)
         if not context.stop.is_set():
-            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with contextlib.suppress(*LOST):
                 await _make_months(context)
