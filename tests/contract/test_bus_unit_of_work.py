@@ -330,3 +330,23 @@ async def test_ticks_of_two_processes_never_write_under_one_name(world: World) -
         seqs = [header.seq for header in headers if header.stage == stage_name]
         assert seqs == list(range(1, len(seqs) + 1))
     assert len({header.stage for header in headers}) == 2
+
+
+@pytest.mark.parametrize("world", ["embedded"], indirect=True)
+async def test_a_batch_that_is_too_slow_for_the_server_comes_through_in_halves(world: World) -> None:
+    await world.pool.execute(STATE)
+    sizes: list[int] = []
+
+    async def heavy(batch: Batch, tx: Tx) -> None:
+        sizes.append(len(batch.records))
+        if len(batch.records) > 2:
+            await asyncio.sleep(3.1)
+            raise asyncpg.IdleInTransactionSessionTimeoutError("silent for too long")
+        await remember(batch, tx)
+
+    worker = await world.worker()
+    await worker.bus.publish(topics.ACCEPTED, {0: [touchpoint(n) for n in range(4)]})
+    worker.run(Stage("identity_worker", (topics.ACCEPTED,), heavy))
+    await world.reached("identity_worker", topics.ACCEPTED, 0, 4)
+    assert await kept(world) == [0, 1, 2, 3]
+    assert sizes == [4, 2, 2]

@@ -1,6 +1,7 @@
 """One partition of one stage, as long as it is ours: read, work, commit, one batch after the other."""
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,6 +24,9 @@ from percorso_shared.clock import Clock
 
 TOO_SLOW_S = 0.7
 """A unit of work may not last over 1 s: from here on batches get smaller."""
+FAR_TOO_SLOW_S = 3.0
+"""A batch that failed after so long is tried again in halves: the server ends transactions that are silent for 5 s, and
+the same batch would be ended again."""
 FEW = 100
 """Below this many records a batch is halved at most: on a busy machine small batches only make it busier."""
 POISON_IN_A_ROW = 20
@@ -140,6 +144,7 @@ class Lane:
         self._limit = shop.stage.max_records
         self._poisoned = 0
         self._failed_fetches = 0
+        self._began = math.inf
         self._finished_at = 0.0
         self._name = f"{shop.stage.name}/{places[0].partition}"
         self._log = structlog.get_logger("percorso.bus").bind(stage=shop.stage.name, partition=places[0].partition)
@@ -260,6 +265,7 @@ class Lane:
         while True:
             try:
                 place.busy = True
+                self._began = math.inf
                 await self._unit_of_work(place, records, handle)
             except (LostPartition, Stop):
                 raise
@@ -268,6 +274,8 @@ class Lane:
             except Exception as error:
                 if not is_transient(error):
                     raise Indigestible(None, "poison", describe(error)) from error
+                if len(records) > 1 and time.perf_counter() - self._began > FAR_TOO_SLOW_S:
+                    raise Indigestible(None, "slow", describe(error)) from error  # in halves it may come through
                 attempt += 1
                 await self._wait_out(error, attempt)
             else:
@@ -281,7 +289,7 @@ class Lane:
         fresh, seen = unseen(place, records)
         next_ = records[-1].position + 1
         async with shop.connections.lend() as connection:
-            began = time.perf_counter()
+            self._began = began = time.perf_counter()
             transaction = connection.transaction()
             await transaction.start()
             committing = False
