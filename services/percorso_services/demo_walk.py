@@ -90,8 +90,9 @@ class Walked:
     """What somebody really did: a busy machine makes people slow."""
 
     walker: Walker
-    confirmed_after: float | None
-    """Seconds between the form and the confirmation, as their touchpoints say; None: never."""
+    confirmed_after: tuple[float, float] | None
+    """Seconds between the form and the confirmation, at least and at most: for Percorso each happened somewhere
+    between the request and its answer. None: never."""
 
 
 async def walk(walkers: Sequence[Walker], *, public: str, write_key: str, pace: Pace, seen: Seen,
@@ -132,8 +133,7 @@ class _Visit:
         await self._read()
         await self._send(self._track("form_started", {"form": "registration", "field": "name", **registration}))
         await self._read()
-        registered = time.monotonic()
-        await self._send(
+        registered = await self._send(
             self._event("identify", traits={
                 "email": walker.email, "name": walker.name, "consent": {"marketing": walker.consent},
                 "locale": walker.language, "tz": walker.zone}),
@@ -145,13 +145,12 @@ class _Visit:
         if walker.fate == "never":
             return Walked(walker, None)
         after = self._chance.uniform(*(self._pace.soon if walker.fate == "soon" else self._pace.late))
-        await asyncio.sleep(max(0.0, registered + after - time.monotonic()))
+        await asyncio.sleep(max(0.0, registered[1] + after - time.monotonic()))
         await self._visit(f"/demo/confirm?r={found[1]}")
-        confirmed_after = time.monotonic() - registered
-        await self._send(self._track("registration_confirmed", registration))
+        confirmed = await self._send(self._track("registration_confirmed", registration))
         await self._request("POST", f"/demo/confirm?r={found[1]}")
         seen("confirmed")
-        return Walked(walker, confirmed_after)
+        return Walked(walker, (confirmed[0] - registered[1], confirmed[1] - registered[0]))
 
     async def _read(self) -> None:
         await asyncio.sleep(self._chance.uniform(*self._pace.reading))
@@ -176,9 +175,12 @@ class _Visit:
                 "context": {"library": {"name": "percorso-demo", "version": "1"}, "userAgent": _AGENT,
                             "locale": self._walker.language, "timezone": self._walker.zone}}
 
-    async def _send(self, *events: dict[str, Any]) -> None:
+    async def _send(self, *events: dict[str, Any]) -> tuple[float, float]:
+        """When it was sent and when it was answered, on the clock of `time.monotonic`."""
+        began = time.monotonic()
         body = msgspec.json.encode({"writeKey": self._key, "sentAt": _now(), "batch": events})
         await self._request("POST", "/v1/batch", body)
+        return began, time.monotonic()
 
     async def _request(self, method: str, address: str, body: bytes | None = None) -> httpx.Response:
         """Waits and tries again while it is told to (429, 503), five times."""

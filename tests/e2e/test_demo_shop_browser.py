@@ -14,6 +14,8 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from chromium import open_chromium, screenshot_path
 from percorso_command import PercorsoUp
+from percorso_services.demo_outcome import read_outcome
+from percorso_services.demo_walk import Pace, cast, walk
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
@@ -167,3 +169,22 @@ async def test_without_consent_the_reminder_comes_and_the_benefits_do_not(shop: 
     await shop.mails_once("vera@example.com", 1, GRACE + 30)
     assert await shop.run_ended("vera@example.com", GRACE + PATIENCE + 30) == ("finished", None)
     assert [mail["subject"] for mail in await shop.mails("vera@example.com")] == ["Manca solo la tua conferma"]
+
+
+async def test_the_people_of_the_demo_get_exactly_the_mails_they_should(shop: Shop) -> None:
+    pace = Pace(arrivals=0.05, reading=(0.01, 0.1), soon=(0.1, 0.5), late=(GRACE + 2, GRACE + 3), reminds=GRACE,
+                ends=GRACE + PATIENCE)
+    seen: list[str] = []
+    keys = shop.up.keys
+    walked = await walk(cast(20, 1), public=shop.up.public, write_key=keys["sources"][0]["write_key"], pace=pace,
+                        seen=seen.append)
+    assert (seen.count("registered"), seen.count("confirmed")) == (20, 14)
+    async with asyncio.timeout(GRACE + PATIENCE + 40):
+        while True:
+            outcome = await read_outcome(shop.up.private, keys["secret_key"], walked, pace)
+            if outcome.settled and outcome.profiles == 20:
+                break
+            await asyncio.sleep(0.5)
+    assert outcome.surprises == []
+    assert outcome.runs == {"exit confirmed": 14, "finished": 6}
+    assert outcome.in_mailbox == sum(outcome.mails.values())

@@ -39,7 +39,9 @@ REMINDER, BENEFITS = "registration/confirm-link", "registration/benefits"
     (21, True, (REMINDER,), False),
     (21, True, (REMINDER, REMINDER), True),
     (40, True, (REMINDER,), False),
+    (24, True, (), False),
     (40, True, (), True),
+    (18, True, (REMINDER,), False),
     (None, True, (REMINDER, BENEFITS), False),
     (None, True, (REMINDER,), True),
     (None, False, (REMINDER,), False),
@@ -47,7 +49,7 @@ REMINDER, BENEFITS = "registration/confirm-link", "registration/benefits"
 def test_a_mail_too_many_or_too_few_is_noticed(confirmed_after: float | None, consent: bool, mails: tuple[str, ...],
                                                surprised: bool) -> None:
     outcome = Outcome()
-    walked = Walked(walker("late", consent), confirmed_after)
+    walked = Walked(walker("late", consent), confirmed_after and (confirmed_after, confirmed_after + 1.0))
     add_person(outcome, walked, Pace(), person(*mails, ended_as="confirmed" if confirmed_after else None))
     assert bool(outcome.surprises) is surprised
     assert outcome.settled
