@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from percorso_identity import postgres, slices_postgres
 from percorso_identity.births import Births, add_new
+from percorso_identity.dedup_copy import NewTouch, add_events
 from percorso_identity.evidence import Link, Seen
 from percorso_identity.identify import Signature
 from percorso_identity.memory import Memory
 from percorso_identity.policy import Policy
-from percorso_identity.postgres import IMPORTED_DAY, KnownLink, NewTouch
+from percorso_identity.postgres import IMPORTED_DAY, KnownLink
 from percorso_identity.settle import Changes, recut, settle
 from percorso_identity.slices import Slice, owner_at
 from percorso_identity.slices_postgres import Chunk
@@ -120,10 +121,9 @@ async def _drop_duplicates(connection: Connection, workspace: int, touches: Sequ
     days = {day for row in first.values() for day in range(row.day - LOOK_BACK_DAYS, row.day + LOOK_BACK_DAYS + 1)}
     events = sorted(first)
     seen = await postgres.seen_events(connection, workspace, events, sorted(days | {IMPORTED_DAY}))
-    added: set[bytes] = set()
-    if len(seen) < len(events):
-        added = await postgres.add_events(
-            connection, workspace, [first[event] for event in events if event not in seen])
+    added = first.keys() - seen
+    if added:
+        await add_events(connection, workspace, [first[event] for event in events if event not in seen])
     fresh = []
     for touch in touches:
         fresh.append(touch.event in added)
@@ -198,7 +198,8 @@ def _learn(uses: Mapping[bytes, Use], known: Mapping[bytes, KnownLink], births: 
     learnt: dict[bytes, KnownLink] = {}
     for link, use in uses.items():
         old = known.get(link)
-        if old is not None and link not in lowered and link not in changes.homes and not changes.pointers:
+        if (old is not None and link not in lowered and link not in changes.homes
+                and old.home not in changes.pointers):
             continue
         home = changes.homes.get(link, old.home if old is not None else births.homes.get(link))
         pointer = changes.pointers.get(home) if home is not None else None
@@ -207,7 +208,9 @@ def _learn(uses: Mapping[bytes, Use], known: Mapping[bytes, KnownLink], births: 
         else:
             profile = old.profile if old is not None else births.profiles.get(home) if home is not None else None
         server, browser = (old.server, old.browser) if old is not None else (None, None)
-        sliced = (old is not None and old.sliced) or any(atom.id in changes.sliced for atom in use.signature.atoms)
+        sliced = old is not None and old.sliced
+        if changes.sliced and not sliced:
+            sliced = any(atom.id in changes.sliced for atom in use.signature.atoms)
         learnt[link] = KnownLink(home, profile, _first(server, use.server), _first(browser, use.browser), sliced)
     return learnt
 

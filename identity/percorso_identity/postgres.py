@@ -1,7 +1,8 @@
 """The SQL of identity: each function is one statement, whatever the number of rows.
 
-Rows are added in ascending order. What is changed rather than added is changed by the holder of `lock` only. Instants
-go in and come out as milliseconds.
+Rows are added in ascending order. What is changed rather than added is changed by the holder of `lock` only (so that a
+row's place, its ctid, stands still in between). Reads by key go through `LATERAL .. LIMIT 1`, so that a table without
+statistics cannot turn them into scans. Instants go in and come out as milliseconds.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -46,18 +47,6 @@ async def lock(connection: Connection, workspace: int) -> None:
     await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", _LOCK, workspace)
 
 
-class NewTouch(NamedTuple):
-    """A row of the de-duplication table."""
-
-    event: bytes
-    day: int
-    """Days since 1970 of its receipt, or IMPORTED_DAY."""
-    link: bytes | None
-    time: int
-    received: int
-    source: str
-
-
 async def seen_events(connection: Connection, workspace: int, events: Sequence[bytes],
                       days: Sequence[int]) -> set[bytes]:
     """Those of `events` that came before, on one of `days`."""
@@ -66,20 +55,6 @@ async def seen_events(connection: Connection, workspace: int, events: Sequence[b
            WHERE workspace_id = $1 AND event_id = ANY($2::uuid[])
              AND received_day = ANY(ARRAY(SELECT date '1970-01-01' + d FROM unnest($3::int[]) d))""",
         workspace, events, days)
-    return {row[0] for row in rows}
-
-
-async def add_events(connection: Connection, workspace: int, touches: Sequence[NewTouch]) -> set[bytes]:
-    """`touches` ascending by event. Returns the events added: not those that another unit of work added meanwhile."""
-    events, days, links, times, received, sources = zip(*touches, strict=True)
-    rows = await connection.fetch(
-        """INSERT INTO identity.dedup (workspace_id, event_id, received_day, link_id, event_time, received_at, source)
-           SELECT $1, event, date '1970-01-01' + day, link, to_timestamp(at::float8 / 1000),
-                  to_timestamp(received::float8 / 1000), source
-           FROM unnest($2::uuid[], $3::int[], $4::uuid[], $5::bigint[], $6::bigint[], $7::text[])
-                AS n (event, day, link, at, received, source)
-           ON CONFLICT DO NOTHING RETURNING event_id""",
-        workspace, events, days, links, times, received, sources)
     return {row[0] for row in rows}
 
 
@@ -153,14 +128,13 @@ async def add_pointers(connection: Connection, workspace: int, new: Iterable[tup
 async def change_pointers(connection: Connection, workspace: int, changed: Iterable[tuple[bytes, Pointer]]) -> None:
     """Under the lock."""
     atoms, rows = zip(*changed, strict=True)
-    profiles, _, states, replay, crowded = zip(*rows, strict=True)
+    profiles, types, states, replay, crowded = zip(*rows, strict=True)
     await connection.execute(
-        """UPDATE identity.pointer p
-           SET profile_id = n.profile, state = n.state, replay = n.replay, crowded = n.crowded
-           FROM unnest($2::uuid[], $3::uuid[], $4::smallint[], $5::bool[], $6::bool[])
-                AS n (atom, profile, state, replay, crowded)
-           WHERE p.workspace_id = $1 AND p.atom_id = n.atom""",
-        workspace, atoms, profiles, states, replay, crowded)
+        """INSERT INTO identity.pointer (workspace_id, atom_id, profile_id, type, state, replay, crowded)
+           SELECT $1, n.* FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::smallint[], $6::bool[], $7::bool[]) n
+           ON CONFLICT (workspace_id, atom_id) DO UPDATE
+           SET profile_id = excluded.profile_id, state = excluded.state, replay = excluded.replay,
+               crowded = excluded.crowded""", workspace, atoms, profiles, types, states, replay, crowded)
 
 
 async def add_links(connection: Connection, workspace: int, new: Sequence[tuple[Link, bytes | None]]) -> set[bytes]:
@@ -200,15 +174,16 @@ async def lower_links(connection: Connection, workspace: int,
                server_event = CASE WHEN n.s THEN n.se ELSE l.server_event END,
                browser_time = CASE WHEN n.b THEN n.bt ELSE l.browser_time END,
                browser_event = CASE WHEN n.b THEN n.be ELSE l.browser_event END
-           FROM (SELECT m.*, (m.st, m.se) < (o.server_time, o.server_event)
+           FROM (SELECT m.*, o.place, (m.st, m.se) < (o.server_time, o.server_event)
                              OR o.server_time IS NULL AND m.st IS NOT NULL AS s,
                         (m.bt, m.be) < (o.browser_time, o.browser_event)
                              OR o.browser_time IS NULL AND m.bt IS NOT NULL AS b
                  FROM (SELECT id, to_timestamp(st::float8 / 1000) AS st, se, to_timestamp(bt::float8 / 1000) AS bt, be
                        FROM unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::bigint[], $6::uuid[])
                             AS u (id, st, se, bt, be)) m
-                 JOIN identity.link o ON o.workspace_id = $1 AND o.link_id = m.id) n
-           WHERE l.workspace_id = $1 AND l.link_id = n.id AND (n.s OR n.b)""",
+                 CROSS JOIN LATERAL (SELECT o.*, o.ctid AS place FROM identity.link o
+                                     WHERE o.workspace_id = $1 AND o.link_id = m.id LIMIT 1) o) n
+           WHERE l.workspace_id = $1 AND l.ctid = n.place AND (n.s OR n.b)""",
         workspace, [link for link, _, _ in seen], [time for time, _ in server], [event for _, event in server],
         [time for time, _ in browser], [event for _, event in browser])
 
@@ -217,8 +192,11 @@ async def change_homes(connection: Connection, workspace: int, homes: Iterable[t
     """(link, home). Under the lock."""
     links, atoms = zip(*homes, strict=True)
     await connection.execute(
-        """UPDATE identity.link l SET home = n.home FROM unnest($2::uuid[], $3::uuid[]) AS n (id, home)
-           WHERE l.workspace_id = $1 AND l.link_id = n.id""", workspace, links, atoms)
+        """UPDATE identity.link l SET home = n.home
+           FROM unnest($2::uuid[], $3::uuid[]) AS n (id, home)
+           CROSS JOIN LATERAL (SELECT o.ctid AS place FROM identity.link o
+                               WHERE o.workspace_id = $1 AND o.link_id = n.id LIMIT 1) o
+           WHERE l.workspace_id = $1 AND l.ctid = o.place""", workspace, links, atoms)
 
 
 class StoredLink(NamedTuple):
@@ -239,7 +217,9 @@ async def links_of(connection: Connection, workspace: int, atoms: Sequence[bytes
            FROM (SELECT DISTINCT m.link_id FROM identity.membership m
                  WHERE m.workspace_id = $1 AND m.atom_id = ANY($2::uuid[])
                  UNION ALL SELECT unnest($3::uuid[])) AS f
-           JOIN identity.link l ON l.workspace_id = $1 AND l.link_id = f.link_id""", workspace, atoms, singles)
+           CROSS JOIN LATERAL (SELECT * FROM identity.link l
+                               WHERE l.workspace_id = $1 AND l.link_id = f.link_id LIMIT 1) l""",
+        workspace, atoms, singles)
     return [StoredLink(Link(row[0], tuple(row[1]), _seen(row[4], row[5]), _seen(row[6], row[7])), row[2], row[3])
             for row in rows]
 
@@ -292,8 +272,11 @@ async def refusals_of(connection: Connection, workspace: int, atoms: Sequence[by
 async def drop_refusals(connection: Connection, workspace: int, pairs: Iterable[tuple[bytes, bytes]]) -> None:
     a, b = zip(*pairs, strict=True)
     await connection.execute(
-        """DELETE FROM identity.refusal r USING unnest($2::uuid[], $3::uuid[]) AS n (a, b)
-           WHERE r.workspace_id = $1 AND r.a = n.a AND r.b = n.b""", workspace, a, b)
+        """DELETE FROM identity.refusal r
+           USING unnest($2::uuid[], $3::uuid[]) AS n (a, b)
+                 CROSS JOIN LATERAL (SELECT o.ctid AS place FROM identity.refusal o
+                                     WHERE o.workspace_id = $1 AND o.a = n.a AND o.b = n.b LIMIT 1) o
+           WHERE r.workspace_id = $1 AND r.ctid = o.place""", workspace, a, b)
 
 
 async def add_refusals(connection: Connection, workspace: int, refusals: Iterable[StoredRefusal]) -> None:

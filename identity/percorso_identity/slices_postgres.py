@@ -52,9 +52,13 @@ async def claims_of(connection: Connection, workspace: int, atoms: Sequence[byte
            FROM (SELECT m.atom_id, m.link_id FROM identity.membership m
                  WHERE m.workspace_id = $1 AND m.atom_id = ANY($2::uuid[])
                  UNION ALL SELECT * FROM unnest($2::uuid[], $3::uuid[])) AS f
-           JOIN identity.link l ON l.workspace_id = $1 AND l.link_id = f.link_id AND NOT l.ignored
-           LEFT JOIN identity.pointer p ON p.workspace_id = $1 AND p.atom_id = l.home
-           JOIN identity.login u ON u.workspace_id = $1 AND u.link_id = f.link_id""", workspace, atoms, singles)
+           CROSS JOIN LATERAL (SELECT * FROM identity.link l WHERE l.workspace_id = $1 AND l.link_id = f.link_id
+                                                                   AND NOT l.ignored LIMIT 1) l
+           LEFT JOIN LATERAL (SELECT * FROM identity.pointer p
+                              WHERE p.workspace_id = $1 AND p.atom_id = l.home LIMIT 1) p ON true
+           CROSS JOIN LATERAL (SELECT * FROM identity.login u
+                               WHERE u.workspace_id = $1 AND u.link_id = f.link_id OFFSET 0) u""",
+        workspace, atoms, singles)
     return [Claim(*row) for row in rows]
 
 

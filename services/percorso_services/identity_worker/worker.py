@@ -19,8 +19,8 @@ from percorso_shared.topics import ACCEPTED, HEADER_DECODER, IDENTITY_CHANGED, R
 STAGE = "identity_worker"
 RECUTS_PER_TICK = 200
 
-_RESOLVED = (b'{"schema":%d,"workspace":%d,"event_id":"%b","link":%b,"home":%b,"slice":%b,"profile":%b,'
-             b'"touchpoint":%b}')
+_RESOLVED = b'{"schema":%d,"workspace":%d,"event_id":"%b",%b,"touchpoint":%b}'
+_BELONGS = b'"link":%b,"home":%b,"slice":%b,"profile":%b'
 
 
 class _Claim(msgspec.Struct, frozen=True, gc=False):
@@ -64,11 +64,17 @@ class IdentityWorker:
             found = await self._place(tx, workspace, batch, claims, indices, last)
             for index, place in zip(indices, found, strict=True):
                 places[index] = place
+        written: dict[Place, bytes] = {}
+        partition, publish = batch.partition, tx.publish
         for (position, value), claim, place in zip(batch.records, claims, places, strict=True):
-            if place is not None:
-                tx.publish(RESOLVED, _RESOLVED % (
-                    SCHEMA, claim.workspace, claim.event_id.encode(), _id(place.link), _id(place.home),
-                    _id(place.slice), _id(place.profile), value), origin=(batch.partition, position))
+            if place is None:
+                continue
+            belongs = written.get(place)
+            if belongs is None:
+                belongs = written[place] = _BELONGS % (
+                    _id(place.link), _id(place.home), _id(place.slice), _id(place.profile))
+            publish(RESOLVED, _RESOLVED % (SCHEMA, claim.workspace, claim.event_id.encode(), belongs, value),
+                    origin=(partition, position))
 
     async def tick(self, tx: Tx) -> bool:
         """Cuts slices again that a login of a transaction beside theirs may have missed."""
