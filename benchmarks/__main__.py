@@ -25,7 +25,7 @@ from benchmarks.systems import ROOT, System, broker, cluster, embedded, get, ref
 
 DISTURBED = 0.10
 """A round in which others used more of the machine than this is repeated, at most twice."""
-console = Console()
+console = Console(width=150)
 
 
 def measure(system: System, *, rate: float, batch: int, seconds: float, seed: int, drained: bool) -> dict[str, Any]:
