@@ -444,8 +444,9 @@ class _Walk:
             "skipped" if state == "skipped" else "failed")
         self.decide(kind, at, step=run.step, reason=reason)
         self.count(f"{kind}:{run.step}")
+        self.run = replace(run, parked=None)
         if state in ("sent", "unknown"):
-            self.run = replace(run, sent={**run.sent, run.step: (*run.sent.get(run.step, ()), at)})
+            self.run = replace(self.run, sent={**run.sent, run.step: (*run.sent.get(run.step, ()), at)})
         if run.state == "active":
             self.go(node.next, at, by_event=run.by_event)
 
@@ -609,6 +610,7 @@ class _Walk:
                 self.world.cap_sends.setdefault(group, []).append(at)
             self.decide("planned", at, step=step.id, detail=detail)
             return False
+        self.run = replace(self.run, parked=None)
         self.decide("skipped", at, step=step.id, reason=reason, detail=detail)
         self.count(f"skipped:{step.id}")
         return True

@@ -121,7 +121,7 @@ CREATE TABLE orchestrator.send (
     template text,
     policy text NOT NULL,
     cap_group text,                              -- of the policy, '' or null where it has no cap
-    payload jsonb NOT NULL DEFAULT '{}',         -- {"with": {}, "run": {}, "event": {}, "person": {}}: what rendering needs
+    payload jsonb NOT NULL DEFAULT '{}',         -- {"with": {}, "run": {}, "event": {} or null}: what rendering needs
     due_at timestamptz NOT NULL,                 -- the instant as which the step acts; moves on when a hold is released
     wanted_at timestamptz NOT NULL,              -- when it was due first: stale counts from here
     not_before timestamptz,                      -- of a held row: judge again then; of a planned one: not claimed before (retry)
