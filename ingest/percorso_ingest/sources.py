@@ -11,6 +11,7 @@ from percorso_ingest.limits import DEFAULTS
 from percorso_ingest.postgres import CHANNEL, read_sources
 from percorso_ingest.source import Source
 from percorso_ingest.write_key import key_of_request
+from percorso_shared.database import is_open
 from percorso_shared.wait_for_database import LOST
 
 FRESH_SECONDS = 5.0
@@ -109,7 +110,7 @@ class Sources:
                     lost = False
                 await _wait_for_either(stop, changed, FRESH_SECONDS)
         finally:
-            if not connection.is_closed():
+            if is_open(connection):
                 connection.remove_termination_listener(wake)
                 await connection.remove_listener(CHANNEL, wake)
 

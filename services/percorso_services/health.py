@@ -9,6 +9,7 @@ import msgspec
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from percorso_shared.database import terminate
 from percorso_shared.process import ASGIApp, Context, Message, Scope
 from percorso_shared.wait_for_database import LOST, place_of, stopped_within, why
 
@@ -56,7 +57,7 @@ async def watch_database(context: Context, url: str, *, every: float = 1.0) -> N
                 log.warning(f"{reason} (attempt {attempt})")
                 context.ready["database"] = reason
                 if connection is not None:
-                    connection.terminate()
+                    terminate(connection)
                     connection = None
             else:
                 if context.ready.pop("database", None) is not None:

@@ -4,6 +4,8 @@ Ids travel as 16 raw bytes: the `uuid` type is read and written in binary form w
 of 1,000 touchpoints carries about 10,000 ids). `json` and `jsonb` travel as text.
 """
 
+from typing import Any
+
 import asyncpg
 
 
@@ -25,3 +27,18 @@ async def open_pool(url: str, *, name: str, min_size: int = 1, max_size: int = 8
         init=prepare_connection,
         server_settings={"application_name": name, "jit": "off", "timezone": "UTC"},
     )
+
+
+def is_open(connection: Any) -> bool:
+    """False also for one that the pool took back by itself when the server ended it: asking that one for anything
+    raises InterfaceError."""
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:
+        return False
+
+
+def terminate(connection: Any) -> None:
+    """Ends it at once, if there is still something to end."""
+    if is_open(connection):
+        connection.terminate()

@@ -38,8 +38,8 @@ def configure_logs(level: str, *, process: str, stream: TextIO | None = None) ->
     root.handlers[:] = [_ToStructlog()]
     root.setLevel(max(_LEVELS[level], logging.WARNING))
     logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)  # the host says itself when the database is lost
-    # A group without a coordinator yet is normal while a broker starts; the client asks again by itself, and the bus says
-    # when a broker is out of reach.
+    # A group without a coordinator yet is normal while a broker starts; the client asks again by itself, and the bus
+    # says when a broker is out of reach.
     logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
     logging.captureWarnings(True)
 

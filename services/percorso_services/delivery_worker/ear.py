@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
+from percorso_shared.database import is_open
 from percorso_shared.wait_for_database import LOST
 
 
@@ -16,7 +17,7 @@ class Ear:
 
     async def listen(self) -> None:
         """Makes sure that we hear. Raises what asyncpg raises if the server cannot be reached."""
-        if self._connection is not None and not self._connection.is_closed():
+        if self._connection is not None and is_open(self._connection):
             return
         await self.close()
         connection = await self._pool.acquire(timeout=10)
@@ -32,7 +33,7 @@ class Ear:
         if connection is None:
             return
         with suppress(*LOST):
-            if not connection.is_closed():
+            if is_open(connection):
                 await connection.remove_listener(self._channel, self._on_notify)
         with suppress(*LOST):
             await self._pool.release(connection, timeout=2)

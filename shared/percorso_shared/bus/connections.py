@@ -8,6 +8,8 @@ from typing import Any
 
 import asyncpg
 
+from percorso_shared.database import is_open, terminate
+
 IDLE_IN_TRANSACTION_S = 5
 """After this the server ends a transaction whose worker has gone silent (a frozen process), so that its locks do not
 keep the next owner out."""
@@ -35,7 +37,7 @@ class Connections:
             try:
                 yield connection
             finally:
-                if connection.is_closed() or connection.is_in_transaction():
+                if not is_open(connection) or connection.is_in_transaction():
                     await self._drop(connection)
                 else:
                     self._idle.append(connection)
@@ -43,7 +45,7 @@ class Connections:
     async def _take(self) -> Any:
         while self._idle:
             connection = self._idle.pop()
-            if not connection.is_closed():
+            if is_open(connection):
                 return connection
             await self._drop(connection)
         connection = await self._pool.acquire(timeout=10)
@@ -55,8 +57,7 @@ class Connections:
         return connection
 
     async def _drop(self, connection: Any) -> None:
-        if not connection.is_closed():
-            connection.terminate()
+        terminate(connection)
         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):  # it is closed either way
             await self._pool.release(connection, timeout=5)
 

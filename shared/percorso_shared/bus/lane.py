@@ -21,6 +21,7 @@ from percorso_shared.bus.port import Batch, Handler, PoisonRecord, Record, Stage
 from percorso_shared.bus.refusal import received_at, refuse
 from percorso_shared.bus.unit_of_work import Outlet, UnitOfWork, pass_fence, run_callbacks, stands_at
 from percorso_shared.clock import Clock
+from percorso_shared.database import is_open
 
 TOO_SLOW_S = 0.7
 """A unit of work may not last over 1 s: from here on batches get smaller."""
@@ -304,7 +305,7 @@ class Lane:
                 committing = True
                 await transaction.commit()
             except BaseException as error:
-                if not committing and not connection.is_closed():
+                if not committing and is_open(connection):
                     with suppress(Exception):
                         await transaction.rollback()
                 if not committing or not isinstance(error, Exception):

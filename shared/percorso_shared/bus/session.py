@@ -10,6 +10,7 @@ import asyncpg
 import structlog
 
 from percorso_shared.bus.errors import describe, is_transient
+from percorso_shared.database import is_open, terminate
 
 T = TypeVar("T")
 
@@ -55,7 +56,7 @@ class Session:
                 await asyncio.wait_for(stop.wait(), 1.0)
 
     async def _connected(self) -> Any:
-        if self._connection is not None and not self._connection.is_closed():
+        if self._connection is not None and is_open(self._connection):
             return self._connection
         await self._let_go()
         connection = await self._pool.acquire(timeout=10)
@@ -65,7 +66,7 @@ class Session:
             await connection.execute("SELECT pg_advisory_lock($1, $2)", LOCK_CLASS, self.lock_key)
             await connection.add_listener(CHANNEL, self._heard)
         except BaseException:
-            connection.terminate()
+            terminate(connection)
             await self._pool.release(connection, timeout=5)
             raise
         self._connection = connection
@@ -79,7 +80,7 @@ class Session:
     async def _let_go(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.terminate()
+            terminate(connection)
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
                 await self._pool.release(connection, timeout=5)
 

@@ -11,6 +11,7 @@ from percorso_shared.bus.lane import Workshop
 from percorso_shared.bus.membership import claim_tick
 from percorso_shared.bus.place import Place
 from percorso_shared.bus.unit_of_work import UnitOfWork, run_callbacks
+from percorso_shared.database import is_open
 
 
 class Ticks:
@@ -66,7 +67,7 @@ class Ticks:
                 more = await shop.stage.tick(tx)
                 written = await tx.commit_outputs()
             except BaseException:
-                if not connection.is_closed():
+                if is_open(connection):
                     with suppress(Exception):
                         await transaction.rollback()
                 raise
