@@ -101,6 +101,12 @@ class RandomJourney:
                 if self.random.random() < 0.5:
                     lines += [f"{pad}    - else: true", f"{pad}      steps:", *self.list_of(1, depth + 4, match)]
                 return lines
+            case "split":
+                return [f"{pad}- id: {id_}", f"{pad}  split: {{by: person, parts: {{one: 30, two: 70}}}}",
+                        f"{pad}  steps:", f"{pad}    one:", *self.list_of(1, depth + 3, match)]
+            case "repeat":
+                return [f"{pad}- id: {id_}", f"{pad}  repeat:", f"{pad}    max: 2", f"{pad}    steps:",
+                        *self.list_of(2, depth + 3, match)]
             case _:
                 assert kind_of == "end"
                 return [f"{pad}- {{id: {id_}, end: true}}"]

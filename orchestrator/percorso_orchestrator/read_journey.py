@@ -277,10 +277,12 @@ class _Reader:
                 return self.split(id_, fields["split"], fields.get("steps"), at)
             case "repeat":
                 at.mapping("a repeat step", ("id", "repeat"))
-                self.later("repeat", at.place)
                 inner = fields["repeat"].mapping("repeat", ("max", "steps"))
-                return Repeat(id_, needed(inner, "max", fields["repeat"], "repeat").whole("max", 1),
-                              self.steps(needed(inner, "steps", fields["repeat"], "repeat")), at.place)
+                most = needed(inner, "max", fields["repeat"], "repeat")
+                if most.whole("max", 1) > 1_000:
+                    most.refuse("max may be 1000 at most")
+                return Repeat(id_, most.value, self.steps(needed(inner, "steps", fields["repeat"], "repeat")),
+                              at.place)
             case "set":
                 at.mapping("a set step", ("id", "set"))
                 self.later("set", at.place, in_tests=True)
@@ -405,7 +407,6 @@ class _Reader:
         return Branch(id_, tuple(arms), place)
 
     def split(self, id_: str, at: Located, steps: Located | None, whole: Located) -> Split:
-        self.later("split", whole.place)
         fields = at.mapping("split", ("by", "parts", "winner"))
         parts_at = needed(fields, "parts", at, "split")
         parts = tuple((arm, item.whole(arm)) for arm, item in parts_at.mapping("parts").items())

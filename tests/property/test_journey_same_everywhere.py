@@ -18,7 +18,7 @@ from percorso_shared.names import canonical_name
 from random_journeys import POLICIES, RandomJourney, random_stream
 
 _TABLES = ("run", "timer", "subscription", "hold", "send", "decision", "tally", "person", "journey", "policy_file",
-           "revision")
+           "revision", "exposure")
 _PEOPLE: dict[str, dict[str, Any]] = {
     "ada": {"tier": "gold", "timezone": "Europe/Rome"}, "bob": {"timezone": "America/New_York"}, "cy": {}}
 

@@ -78,8 +78,7 @@ def test_what_is_wrong_is_named_with_its_place(change, message):
     ("{id: x, task: {to: sales, text: hello}}", "task"),
     ("{id: x, set: {tier: \"'gold'\"}}", "set"),
     ("{id: x, notify: {to: us, text: hello}}", "notify"),
-    ("{id: x, repeat: {max: 2, steps: []}}", "repeat"),
-    ("{id: x, split: {by: person, parts: {a: 100}}, steps: {a: []}}", "split"),
+    ("{id: x, split: {by: person, parts: {a: 100}, winner: a}, steps: {a: []}}", "split: winner"),
     ("{id: x, wait: {date: person.birthday}}", "wait: date"),
 ])
 def test_steps_that_production_does_not_take_yet_are_refused_at_publish_with_their_place(step, what):
