@@ -7,16 +7,16 @@ the trace. A run is parked in a wait or at an outward step whenever they return,
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 from percorso_orchestrator.calendar import add, next_allowed
+from percorso_orchestrator.causes import Cause, Due, Happened, Judge, Outcome, Settled
 from percorso_orchestrator.definition import (
     Branch,
     Definition,
     End,
-    EntryByEvent,
     EventMatch,
     Notify,
     Outward,
@@ -27,6 +27,7 @@ from percorso_orchestrator.definition import (
     Split,
     Wait,
 )
+from percorso_orchestrator.entering import Entry
 from percorso_orchestrator.expressions import Expression
 from percorso_orchestrator.gates import RETRY_MS, Verdict, judge
 from percorso_orchestrator.model import (
@@ -44,143 +45,10 @@ from percorso_orchestrator.model import (
     run_id_of,
     send_id_of,
 )
-from percorso_orchestrator.world import (
-    World,
-    answers,
-    event_variables,
-    fits,
-    holds_true,
-    is_of_run,
-    key_of,
-    variables,
-)
+from percorso_orchestrator.render import Rendered, render
+from percorso_orchestrator.world import World, answers, event_variables, fits, is_of_run, variables
 
-DAY_MS = 86_400_000
-
-
-# --- causes ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """The person did something."""
-
-    event: Event
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """The run's timer fell due. Of an older generation it is a no-op."""
-
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """A held send is judged again, acting as of `at`."""
-
-    send_id: str
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """The ledger settled a send; the run goes on as of `at`."""
-
-    send_id: str
-    state: SendState
-    at: int
-    reason: str | None = None
-
-
-Cause = Happened | Due | Judge | Settled
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a run, and what to write."""
-
-    run: Run
-    sends: tuple[SendChange, ...] = ()
-    decisions: tuple[Decision, ...] = ()
-    counts: Mapping[str, int] | None = None
-    """Counted besides: `error:condition` ..."""
-    cancelled: tuple[str, ...] = ()
-    """Open sends of a run that ended: not to be sent any more."""
-    exposures: tuple[tuple[str, str], ...] = ()
-    """(step, arm) of splits met for the first time."""
-
-
-# --- entering --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Prior:
-    """An earlier run of the same person, journey and key."""
-
-    run_id: str
-    entered_at: int
-    active: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Whether a touchpoint starts a run. `refused`: why not (None: it is simply no entry); `restarts`: the active run
-    that it ends."""
-
-    enters: bool
-    refused: str | None = None
-    key: str = ""
-    key_value: Json = None
-    restarts: str | None = None
-    errors: tuple[str, ...] = ()
-
-
-def consider_entry(definition: Definition, event: Event, priors: Sequence[Prior] | None, world: World, *,
-                   published_at: int | None) -> Entry:
-    """`priors`: earlier runs of this key; None = not looked up yet: the answer then is about the touchpoint alone.
-    `published_at` None: as if it had always been published (tests)."""
-    entry = definition.entry
-    if not isinstance(entry, EntryByEvent) or event.canonical != entry.event:
-        return Entry(False)
-    if event.is_about_message and not entry.any_run:
-        return Entry(False)
-    errors: list[str] = []
-    if not holds_true(definition, entry.where, None, event, world, event.time, True, errors):
-        return Entry(False, errors=tuple(errors))
-    refused = _too_old(definition, event, published_at, world.zone)
-    if refused:
-        return Entry(False, refused)
-    key = key_of(definition, event, world)
-    if key is None:
-        return Entry(False, "key missing")
-    restarts = None
-    for prior in priors or ():
-        match entry.reentry.rule:
-            case "never":
-                return Entry(False, "entered before", *key)
-            case "cooldown" if entry.reentry.cooldown is not None and event.time < add(
-                    prior.entered_at, entry.reentry.cooldown, world.zone):
-                return Entry(False, "cooldown", *key)
-            case "restart":
-                restarts = prior.run_id if prior.active else restarts
-            case _ if prior.active:
-                return Entry(False, "active already", *key)
-    return Entry(True, None, *key, restarts=restarts)
-
-
-def _too_old(definition: Definition, event: Event, published_at: int | None, zone: str) -> str | None:
-    """Loading last year's registrations mails nobody."""
-    delay = event.received - event.time
-    if definition.backdated is not None:
-        if event.received >= add(event.time, definition.backdated, zone) and delay >= DAY_MS:
-            return "older than backdated"
-        return None
-    if event.imported:
-        return "imported"
-    if published_at is not None and event.time < published_at:
-        return "before publish"
-    return "received too late" if delay >= DAY_MS else None
+# --- entering and going on ------------------------------------------------------------------------------------------
 
 
 def enter(definition: Definition, policies: Policies, event: Event, entry: Entry, world: World, now: int, *,
@@ -209,9 +77,6 @@ def enter(definition: Definition, policies: Policies, event: Event, entry: Entry
     if walk.run.state == "active":
         walk.go(definition.first, at, by_event=True)
     return walk.outcome()
-
-
-# --- going on --------------------------------------------------------------------------------------------------------
 
 
 def advance(definition: Definition, policies: Policies, run: Run, cause: Cause, world: World, now: int) -> Outcome:
@@ -588,7 +453,7 @@ class _Walk:
             self.hold(step, send_id, wanted_at, at, held, "", None, {}, "", None,
                       Verdict("retry", None, now + RETRY_MS, ()), why)
             return False
-        template, address, payload = rendered
+        template, address, payload = rendered.template, rendered.address, rendered.payload
         facts = self.world.facts(policy, step.channel, address, run.journey, wanted_at)
         verdict = judge(policy, facts, now)
         group = policy.cap.group if policy.cap else None
@@ -637,41 +502,12 @@ class _Walk:
             detail["why"] = why
         self.decide("held" if verdict.outcome == "hold" else "retry", at, step=step.id, reason=reason, detail=detail)
 
-    def render(self, step: Outward, at: int) -> tuple[str | None, str, dict[str, Json]] | None:
-        """(template name, address, what rendering needs); None = the state could not be read."""
-        errors: list[str] = []
-        unreadable = False
-
-        def found(expression: Expression | None) -> Json:
-            nonlocal unreadable
-            if expression is None:
-                return None
-            evaluation = self.evaluate(expression, at)
-            unreadable = unreadable or evaluation.unreadable
-            if evaluation.error and not evaluation.unreadable:
-                errors.append(evaluation.error)
-            return evaluation.value
-
-        template = found(step.template)
-        to = found(step.to)
-        values = {name: found(expression) for name, expression in step.with_.items()}
-        payload: dict[str, Json] = {"with": values, "run": {
-            "id": self.run.run_id, "key": self.run.key_value, "entry": dict(self.run.entry),
-            "entered_at": self.run.entered_at, **{name: dict(kept.properties) for name, kept in self.run.keep.items()}}}
-        payload["event"] = event_variables(self.event)
-        if step.channel == "task":
-            payload["task"] = {"to": to, "text": found(step.text), "owner": found(step.owner),
-                               "due": None if step.due is None else add(at, step.due, self.world.zone)}
-        if step.channel == "onsite":
-            payload["onsite"] = {"slot": to, "show": step.show, "expires": None if step.expires is None else
-                                 add(at, step.expires, self.world.zone)}
-        if unreadable:
-            return None
-        self.errors(errors, at, "with")
-        address = str(to or "")
-        if step.channel == "email":
-            address = (self.world.addresses or {}).get("email", "")
-        return (None if template is None else str(template)), address, payload
+    def render(self, step: Outward, at: int) -> Rendered | None:
+        """None = the state could not be read."""
+        found = render(step, self.run, self.event, lambda expression: self.evaluate(expression, at), at, self.world)
+        if found is not None:
+            self.errors(found.errors, at, "with")
+        return found
 
     # --- ending --------------------------------------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ import msgspec
 
 from percorso_orchestrator.calendar import choose_zone
 from percorso_orchestrator.catalogue import Catalogue
+from percorso_orchestrator.entering import Prior
 from percorso_orchestrator.gates import OpenHold
-from percorso_orchestrator.interpret import Prior
 from percorso_orchestrator.model import Event, Run
 from percorso_orchestrator.run_json import run_from_json
 from percorso_orchestrator.world import World

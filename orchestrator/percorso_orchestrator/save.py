@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from percorso_orchestrator.catalogue import Catalogue
-from percorso_orchestrator.interpret import Outcome
+from percorso_orchestrator.causes import Outcome
 from percorso_orchestrator.model import Decision, Run, SendChange, Waiting
 from percorso_orchestrator.run_json import run_to_json
 from percorso_shared.clock import to_datetime

@@ -5,20 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from percorso_orchestrator.catalogue import Catalogue, Current
+from percorso_orchestrator.causes import Cause, Happened, Outcome
 from percorso_orchestrator.definition import EntryByEvent
-from percorso_orchestrator.interpret import (
-    Cause,
-    Entry,
-    Happened,
-    Outcome,
-    Prior,
-    advance,
-    consider_entry,
-    end_run,
-    enter,
-    resume,
-    suspend,
-)
+from percorso_orchestrator.entering import Entry, Prior, consider_entry
+from percorso_orchestrator.interpret import advance, end_run, enter, resume, suspend
 from percorso_orchestrator.load import StoredRun, as_bytes, living_runs_of, load_worlds, pointers
 from percorso_orchestrator.model import Decision, Event, Run, Sending
 from percorso_orchestrator.save import Changes, save

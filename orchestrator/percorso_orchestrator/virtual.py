@@ -7,22 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from percorso_orchestrator.calendar import add, choose_zone
+from percorso_orchestrator.causes import Due, Happened, Judge, Outcome, Settled
 from percorso_orchestrator.definition import Definition, Policies
+from percorso_orchestrator.entering import Prior, consider_entry
 from percorso_orchestrator.expressions import Expression
 from percorso_orchestrator.gates import OpenHold
 from percorso_orchestrator.holds import hold_changes
-from percorso_orchestrator.interpret import (
-    Due,
-    Happened,
-    Judge,
-    Outcome,
-    Prior,
-    Settled,
-    advance,
-    consider_entry,
-    end_run,
-    enter,
-)
+from percorso_orchestrator.interpret import advance, end_run, enter
 from percorso_orchestrator.model import Decision, Event, Json, Run, SendChange, Sending, Waiting
 from percorso_orchestrator.world import World, answers, fits, variables
 from percorso_shared.names import canonical_name

@@ -9,7 +9,7 @@ import msgspec
 from percorso_orchestrator.calendar import local
 from percorso_orchestrator.catalogue import Catalogue, Current, read_catalogue
 from percorso_orchestrator.definition import EntryByEvent
-from percorso_orchestrator.interpret import consider_entry
+from percorso_orchestrator.entering import consider_entry
 from percorso_orchestrator.load import event_from, load_worlds, priors
 from percorso_orchestrator.model import Event
 from percorso_orchestrator.world import Unreadable, World, key_of

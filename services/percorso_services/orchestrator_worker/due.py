@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from percorso_orchestrator.catalogue import Catalogue, Catalogues
-from percorso_orchestrator.interpret import Due, Judge, Settled
+from percorso_orchestrator.causes import Due, Judge, Settled
 from percorso_orchestrator.load import as_bytes, lock_people, runs_by_id
 from percorso_orchestrator.model import Run, Waiting
 from percorso_orchestrator.save import DEFAULT_LATENESS_MS, lateness_of
