@@ -4,6 +4,7 @@ Ids travel as 16 raw bytes: the `uuid` type is read and written in binary form w
 of 1,000 touchpoints carries about 10,000 ids). `json` and `jsonb` travel as text.
 """
 
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -39,6 +40,6 @@ def is_open(connection: Any) -> bool:
 
 
 def terminate(connection: Any) -> None:
-    """Ends it at once, if there is still something to end."""
-    if is_open(connection):
+    """Ends it at once and forgets its listeners, whatever state it is in."""
+    with suppress(asyncpg.InterfaceError):
         connection.terminate()

@@ -1,6 +1,7 @@
-import asyncio
+import pytest
 
 from percorso_shared.database import is_open, open_pool, terminate
+from percorso_shared.wait_for_database import LOST
 
 
 async def test_each_test_has_an_empty_migrated_database(pool) -> None:
@@ -15,8 +16,9 @@ async def test_a_connection_that_the_server_ended_while_it_was_idle_is_not_open(
         other = await pool.acquire()
         await other.execute("SELECT pg_terminate_backend($1)", lent.get_server_pid())
         await pool.release(other)
-        while is_open(lent):
-            await asyncio.sleep(0.01)
+        with pytest.raises(LOST):
+            await lent.execute("SELECT 1")
+        assert not is_open(lent)
         terminate(lent)
         await pool.release(lent)
         assert await pool.fetchval("SELECT 1") == 1

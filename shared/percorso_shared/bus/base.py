@@ -10,7 +10,6 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
-import asyncpg
 import structlog
 from prometheus_client import CollectorRegistry
 
@@ -26,6 +25,7 @@ from percorso_shared.bus.session import Session
 from percorso_shared.bus.unit_of_work import Outlet
 from percorso_shared.clock import Clock
 from percorso_shared.settings import Settings
+from percorso_shared.wait_for_database import LOST
 
 RECLAIM_S = 20.0
 HOLD_S = 10
@@ -122,7 +122,7 @@ class BaseBus(ABC):
             duty.cancel()
             with suppress(asyncio.CancelledError):
                 await duty
-        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        with suppress(*LOST):
             await self._connections.close()
             await self._session.close()
 

@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import asyncpg
-
 from percorso_shared.database import is_open, terminate
+from percorso_shared.wait_for_database import LOST
 
 IDLE_IN_TRANSACTION_S = 5
 """After this the server ends a transaction whose worker has gone silent (a frozen process), so that its locks do not
@@ -58,7 +57,7 @@ class Connections:
 
     async def _drop(self, connection: Any) -> None:
         terminate(connection)
-        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):  # it is closed either way
+        with suppress(*LOST):  # it is closed either way
             await self._pool.release(connection, timeout=5)
 
     async def close(self) -> None:

@@ -7,7 +7,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import asyncpg
 import structlog
 from prometheus_client import CollectorRegistry
 
@@ -26,6 +25,7 @@ from percorso_shared.bus.session import CHANNEL
 from percorso_shared.bus.unit_of_work import Output
 from percorso_shared.clock import Clock
 from percorso_shared.settings import Settings
+from percorso_shared.wait_for_database import LOST
 
 WRITE_TIMEOUT_S = 10.0
 NOTIFY_EVERY_S = 0.005
@@ -253,7 +253,7 @@ class EmbeddedBus(BaseBus):
         await self._group_commit.close()
         await super().close()
         for connections in (self._writer, self._readers):
-            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            with suppress(*LOST):
                 await connections.close()
 
 

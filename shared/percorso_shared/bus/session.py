@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-import asyncpg
 import structlog
 
 from percorso_shared.bus.errors import describe, is_transient
 from percorso_shared.database import is_open, terminate
+from percorso_shared.wait_for_database import LOST
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class Session:
         while not stop.is_set():
             try:
                 await self.run(_ping)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except LOST as error:
                 if not is_transient(error):
                     raise
                 self._log.warning("the database does not answer", error=describe(error))
@@ -81,7 +81,7 @@ class Session:
         connection, self._connection = self._connection, None
         if connection is not None:
             terminate(connection)
-            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            with suppress(*LOST):
                 await self._pool.release(connection, timeout=5)
 
     async def close(self) -> None:
