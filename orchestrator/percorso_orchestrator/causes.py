@@ -30,9 +30,10 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The ledger settled a send; the run goes on as of `at`."""
+    """The ledger settled a send of `step`; the run goes on as of `at`. If it has ended meanwhile, that is noted."""
 
     send_id: str
+    step: str
     state: SendState
     at: int
     reason: str | None = None

@@ -40,7 +40,6 @@ from percorso_orchestrator.model import (
     Run,
     SendChange,
     Sending,
-    SendState,
     Waiting,
     run_id_of,
     send_id_of,
@@ -89,8 +88,8 @@ def advance(definition: Definition, policies: Policies, run: Run, cause: Cause, 
             walk.due(generation)
         case Judge(send_id, at):
             walk.judge_again(send_id, at)
-        case Settled(send_id, state, at, reason):
-            walk.settled(send_id, state, at, reason)
+        case Settled():
+            walk.settled(cause)
     return walk.outcome()
 
 
@@ -300,20 +299,20 @@ class _Walk:
         if self.outward(node.step, at, sending):
             self.go(node.next, at, by_event=self.run.by_event)
 
-    def settled(self, send_id: str, state: SendState, at: int, reason: str | None) -> None:
-        run, sending = self.run, self.run.parked
-        if not isinstance(sending, Sending) or sending.send_id != send_id or run.step is None:
+    def settled(self, cause: Settled) -> None:
+        run, sending, step, at = self.run, self.run.parked, cause.step, cause.at
+        awaited = isinstance(sending, Sending) and sending.send_id == cause.send_id
+        if not awaited and run.state != "ended":
             return
-        node = self.definition.step(run.step)
-        kind: DecisionKind = "sent" if state == "sent" else "unknown" if state == "unknown" else (
-            "skipped" if state == "skipped" else "failed")
-        self.decide(kind, at, step=run.step, reason=reason)
-        self.count(f"{kind}:{run.step}")
+        kind: DecisionKind = "sent" if cause.state == "sent" else "unknown" if cause.state == "unknown" else (
+            "skipped" if cause.state == "skipped" else "failed")
+        self.decide(kind, at, step=step, reason=cause.reason)
+        self.count(f"{kind}:{step}")
         self.run = replace(run, parked=None)
-        if state in ("sent", "unknown"):
-            self.run = replace(self.run, sent={**run.sent, run.step: (*run.sent.get(run.step, ()), at)})
+        if cause.state in ("sent", "unknown"):
+            self.run = replace(self.run, sent={**run.sent, step: (*run.sent.get(step, ()), at)})
         if run.state == "active":
-            self.go(node.next, at, by_event=run.by_event)
+            self.go(self.definition.step(step).next, at, by_event=run.by_event)
 
     # --- walking -------------------------------------------------------------------------------------------------
 
@@ -461,13 +460,13 @@ class _Walk:
             self.hold(step, send_id, wanted_at, at, held, policy.name, group, payload, address, template, verdict,
                       verdict.gate)
             return False
-        state: SendState = "planned" if verdict.outcome == "send" else "skipped"
+        planned = verdict.outcome == "send"
         reason = self.reason(verdict)
         self.sends[send_id] = SendChange(
             send_id, step.id, run.visit, step.channel, address, template, policy.name, group, payload, at, wanted_at,
-            None, verdict.gate, "planned" if state == "planned" else "skipped", reason, held is None)
+            None, verdict.gate, "planned" if planned else "skipped", reason, held is None)
         detail: dict[str, Json] = {"gates": verdict.trace, "send": send_id}
-        if state == "planned":
+        if planned:
             if payload.get("with"):
                 detail["with"] = payload["with"]
             self.park(Sending(send_id, wanted_at, at, held=False), step.id)
@@ -522,7 +521,7 @@ class _Walk:
                            generation=run.generation + 1)
 
     def cancel(self, sending: Sending) -> None:
-        """What is planned or held is not sent any more; what is on its way delivery judges itself."""
+        """What is planned, held or claimed is not sent any more (the epoch moves on); what is being sent is."""
         planned = self.sends.get(sending.send_id)
         if planned is not None:
             self.sends[sending.send_id] = replace(planned, state="skipped", reason="run ended", gate="run active")

@@ -269,12 +269,13 @@ async def _write_sends(connection: Any, workspace: int, changes: Changes, now: d
         await connection.execute(
             "UPDATE orchestrator.send SET state = 'skipped', gate = 'run active', reason = 'run ended', "
             "advanced = true, epoch = epoch + 1, updated_at = $3 WHERE workspace_id = $1 AND send_id = ANY($2::uuid[]) "
-            "AND state IN ('planned', 'held')", workspace, [bytes.fromhex(s) for s in sorted(changes.cancelled)], now)
+            "AND state IN ('planned', 'held', 'claimed')", workspace,
+            [bytes.fromhex(s) for s in sorted(changes.cancelled)], now)
     if changes.parked:
         await connection.execute(
             "UPDATE orchestrator.send SET state = 'held', gate = 'run active', reason = 'merged', not_before = NULL, "
             "advanced = true, epoch = epoch + 1, updated_at = $3 WHERE workspace_id = $1 "
-            "AND send_id = ANY($2::uuid[]) AND state IN ('planned', 'held')",
+            "AND send_id = ANY($2::uuid[]) AND state IN ('planned', 'held', 'claimed')",
             workspace, [bytes.fromhex(s) for s in sorted(changes.parked)], now)
     if changes.released:
         await connection.execute(

@@ -267,7 +267,7 @@ class VirtualClock:
             if run is None or change.state != "planned":
                 continue
             self.sent.append(Sent(run.person, run.journey, run.run_id, change, change.due_at))
-            self._advance(run.run_id, Settled(send_id, "sent", change.due_at))
+            self._advance(run.run_id, Settled(send_id, change.step, "sent", change.due_at))
 
     def _count(self, name: str, n: int = 1) -> None:
         self.counts[name] = self.counts.get(name, 0) + n

@@ -116,6 +116,27 @@ async def test_an_exit_while_the_mail_is_planned_takes_it_back(world):
     assert await balanced(world)
 
 
+async def test_an_exit_between_claim_and_data_takes_the_row_from_its_claimant(world):
+    await world.happens("thomas", "form_submitted", at(0, 10), form="registration", registration_id="r1")
+    await world.tick(at(0, 12, 1))
+    await world.pool.execute("UPDATE orchestrator.send SET state = 'claimed', epoch = epoch + 1")
+    await world.happens("thomas", "registration_confirmed", at(0, 12, 2), registration_id="r1")
+    row = await world.pool.fetchrow("SELECT state, epoch FROM orchestrator.send")
+    assert tuple(row) == ("skipped", 2)
+
+
+async def test_a_mail_that_was_being_sent_when_its_run_ended_stands_in_the_trace(world):
+    await world.happens("thomas", "form_submitted", at(0, 10), form="registration", registration_id="r1")
+    await world.tick(at(0, 12, 1))
+    await world.pool.execute("UPDATE orchestrator.send SET state = 'sending', epoch = epoch + 1")
+    await world.happens("thomas", "registration_confirmed", at(0, 12, 2), registration_id="r1")
+    await world.pool.execute("UPDATE orchestrator.send SET state = 'sent', sent_at = updated_at")
+    await world.tick(at(0, 12, 3))
+    assert [kind for kind, _, _ in await world.trace()][-3:] == ["goal", "exit", "sent"]
+    assert await balanced(world)
+    assert await world.tick() is False
+
+
 async def test_a_row_returned_by_delivery_is_judged_again(world):
     await world.happens("thomas", "form_submitted", at(0, 10), form="registration", registration_id="r1")
     await world.run_to(at(3, 11))

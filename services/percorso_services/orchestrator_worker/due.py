@@ -18,10 +18,10 @@ SWEEP_MS = 60_000
 _LOCK = 0x6A6F_7572
 
 _NEWS = """
-SELECT s.send_id, s.run_id, s.state, s.due_at, s.sent_at, s.updated_at, s.attempts, s.reason
+SELECT s.send_id, s.run_id, s.step, s.resend_of, s.state, s.due_at, s.sent_at, s.updated_at, s.attempts, s.reason
 FROM orchestrator.send s
 JOIN orchestrator.run r ON r.workspace_id = $1 AND r.run_id = s.run_id AND r.state <> 'suspended'
-WHERE s.workspace_id = $1 AND NOT s.advanced AND s.resend_of IS NULL
+WHERE s.workspace_id = $1 AND NOT s.advanced
   AND s.state IN ('held', 'sent', 'failed', 'skipped', 'unknown')
 ORDER BY s.updated_at, s.send_id LIMIT $2
 """
@@ -169,7 +169,10 @@ def _in_order(work: JourneyWork, rows: Sequence[Any], *columns: str) -> list[tup
 
 def _settle(work: JourneyWork, row: Any, now: int) -> None:
     """Sent at the first attempt: the run goes on as of the instant at which the step acted. After retries, or
-    without success: as of the real one. Returned as held: its gates are judged again now."""
+    without success: as of the real one. Returned as held: its gates are judged again now.
+    A re-send moves nothing."""
+    if row["resend_of"] is not None:
+        return
     run_id, send_id = row["run_id"].hex(), row["send_id"].hex()
     if row["state"] == "held":
         work.advance(run_id, Judge(send_id, now))
@@ -177,7 +180,7 @@ def _settle(work: JourneyWork, row: Any, now: int) -> None:
     at = to_ms(row["due_at"])
     if row["state"] != "sent" or row["attempts"] > 1:
         at = max(at, to_ms(row["sent_at"] or row["updated_at"]))
-    work.advance(run_id, Settled(send_id, row["state"], at, row["reason"]))
+    work.advance(run_id, Settled(send_id, row["step"], row["state"], at, row["reason"]))
 
 
 async def _people_of(connection: Any, workspace: int, ids: set[str]) -> set[str]:
