@@ -21,6 +21,8 @@ from benchmarks.bodies import Request, requests
 DEFAULTS: dict[str, Any] = {
     "host": "127.0.0.1", "port": 8000, "write_key": "", "run": "bench", "seed": 1, "rate": 5000.0, "batch": 100,
     "seconds": 20.0, "warmup": 3.0, "connections": 16, "visitors": 20_000, "acknowledged": "", "retry": False}
+ANSWER_SECONDS = 15.0
+"""After this a request counts as not acknowledged."""
 
 
 class Generator:
@@ -80,8 +82,8 @@ class Generator:
                     reader, writer = await asyncio.open_connection(self.options["host"], self.options["port"])
                 assert reader is not None
                 writer.write(request.wire)
-                status = await self._answer(reader)
-            except (OSError, asyncio.IncompleteReadError, ConnectionError) as error:
+                status = await asyncio.wait_for(self._answer(reader), ANSWER_SECONDS)
+            except (OSError, TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
                 if writer:
                     writer.close()
                 reader = writer = None
