@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.meter import Meter, between
-from benchmarks.systems import ROOT, System, broker, cluster, embedded, get, reference, temporary_folder
+from benchmarks.systems import ROOT, System, broker, cluster, embedded, reference, temporary_folder, wait_drained
 
 DISTURBED = 0.10
 """A round in which others used more of the machine than this is repeated, at most twice."""
@@ -57,16 +57,6 @@ def measure(system: System, *, rate: float, batch: int, seconds: float, seed: in
         "cpu_us_total": round(sum(per_touchpoint.values()), 1),
         "private_mib": {part: round(value) for part, value in after.private_mib.items() if value},
         "foreign_share": round(spent.foreign_share, 3)}
-
-
-def wait_drained(system: System, seconds: float = 300.0) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        rows: Any = get(system, "/v1/accounting")["data"]
-        if rows and not any(row["in_flight"] for row in rows):
-            return
-        time.sleep(0.25)
-    raise RuntimeError("the pipeline did not drain")
 
 
 def undisturbed(round_: Callable[[], dict[str, Any]]) -> dict[str, Any]:

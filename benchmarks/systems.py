@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PERCORSO = str(Path(sys.executable).parent / "percorso")
@@ -62,6 +63,15 @@ def get(system: System, path: str) -> dict[str, object]:
                                      headers={"Authorization": f"Bearer {system.secret_key}"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         return dict(json.load(answer))
+
+
+def wait_drained(system: System, seconds: float = 300.0) -> None:
+    """Until every accepted touchpoint has gone through every stage, as the accounting says."""
+    def drained() -> bool:
+        rows: Any = get(system, "/v1/accounting")["data"]
+        return bool(rows) and not any(row["in_flight"] for row in rows)
+
+    wait_until(drained, "the drained pipeline", seconds)
 
 
 def stop(process: "subprocess.Popen[bytes]", seconds: float = 30.0) -> None:

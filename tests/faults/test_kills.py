@@ -18,7 +18,19 @@ from typing import Any
 
 import psutil
 import pytest
-from benchmarks.systems import PERCORSO, PROCESSES, ROOT, System, answers, cluster, embedded, get, stop, wait_until
+from benchmarks.systems import (
+    PERCORSO,
+    PROCESSES,
+    ROOT,
+    System,
+    answers,
+    cluster,
+    embedded,
+    get,
+    stop,
+    wait_drained,
+    wait_until,
+)
 
 KILLS = int(os.environ.get("N", "20"))
 TOUCHPOINTS = 20_000
@@ -45,8 +57,7 @@ def stored(system: System) -> Iterator[dict[str, Any]]:
 
 def judge(system: System, log: Path) -> None:
     acknowledged = set(log.read_text().split())
-    wait_until(lambda: not any(row["in_flight"] for row in get(system, "/v1/accounting")["data"]),  # type: ignore[union-attr]
-               "the pipeline", 120)
+    wait_drained(system, 120)
     events = Counter(event["message_id"] for event in stored(system))
     lost = acknowledged - events.keys()
     twice = [key for key, count in events.items() if count > 1]
